@@ -1,0 +1,93 @@
+"""A job's folder of results: fixed names, and a file lands whole or not at all."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from dlb_core.contracts import ArtefactEntry
+
+MASK_FLAIR = "space-FLAIR_label-lesion_mask.nii.gz"
+MASK_T1W = "space-T1w_label-lesion_mask.nii.gz"
+MASK_MNI = "space-MNI152_label-lesion_mask.nii.gz"
+PROBABILITY_MNI = "space-MNI152_label-lesion_probseg.nii.gz"
+VOTES_MNI = "space-MNI152_desc-votes_dseg.nii.gz"
+COVERAGE_MNI = "space-MNI152_desc-coverage_dseg.nii.gz"
+LESION_LABELS_MNI = "space-MNI152_desc-lesions_dseg.nii.gz"
+PREPROCESSED_T1W = "space-MNI152_desc-preproc_T1w.nii.gz"
+PREPROCESSED_FLAIR = "space-MNI152_desc-preproc_FLAIR.nii.gz"
+BRAIN_MASK_MNI = "space-MNI152_desc-brain_mask.nii.gz"
+T1W_TO_MNI = "from-T1w_to-MNI152_xfm.txt"
+FLAIR_TO_T1W = "from-FLAIR_to-T1w_xfm.txt"
+LESION_TABLE = "lesions.csv"
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+RUN_JSON = "run.json"
+
+MEDIA_TYPES = {
+    ".nii.gz": "application/gzip",
+    ".txt": "text/plain; charset=utf-8",
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".html": "text/html; charset=utf-8",
+}
+
+
+def media_type(name: str) -> str:
+    """Media type of an artefact, by the end of its name."""
+    return next(kind for end, kind in MEDIA_TYPES.items() if name.endswith(end))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path`; it takes its place, fsynced, only on success."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's own entries durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def list_artefacts(folder: Path) -> list[ArtefactEntry]:
+    """Every finished file of a folder, by name, with size and digest."""
+    return [
+        ArtefactEntry(
+            name=path.name,
+            media_type=media_type(path.name),
+            size_bytes=path.stat().st_size,
+            sha256=sha256_of(path),
+        )
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".")
+    ]

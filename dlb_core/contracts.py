@@ -1,0 +1,120 @@
+"""What callers, service, workers and the pipeline say to one another.
+
+Nothing here imports numpy or torch: the service lives on these models alone.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NUM_NETWORKS = 75
+"""Networks in an ensemble: 3 columns x 5 x 5, mirrored onto the other hemisphere."""
+
+
+class Message(BaseModel):
+    """Base of everything that crosses a border: frozen, no unknown fields, no lax types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class InputState(StrEnum):
+    """What was done to the images before they reached us (both images alike)."""
+
+    RAW = "raw"
+    SKULL_STRIPPED = "skull_stripped"
+
+
+class Device(StrEnum):
+    """Where the networks run."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class JobState(StrEnum):
+    """A job's life; the last three are final."""
+
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+
+
+FINAL_STATES = frozenset({JobState.SUCCESSFUL, JobState.FAILED, JobState.DISMISSED})
+
+
+class Stage(StrEnum):
+    """Stations of the pipeline, in order."""
+
+    QUEUED = "queued"
+    READING = "reading"
+    DENOISING = "denoising"
+    BRAIN_EXTRACTION = "brain_extraction"
+    REGISTRATION = "registration"
+    BIAS_CORRECTION = "bias_correction"
+    NORMALISATION = "normalisation"
+    QUALITY_CONTROL = "quality_control"
+    INFERENCE = "inference"
+    MEASUREMENT = "measurement"
+    REPORTING = "reporting"
+    DONE = "done"
+
+
+class Progress(Message):
+    """How far a case is: a stage and, where it can be counted, k of n within it."""
+
+    stage: Stage
+    done: Annotated[int, Field(ge=0, description="units finished in this stage")] = 0
+    total: Annotated[int, Field(ge=1, description="units in this stage")] = 1
+
+
+ProgressCallback = Callable[[Progress], None]
+"""Called at each stage's start and after every network (done of 75)."""
+
+StopCallback = Callable[[], bool]
+"""Asked between steps and between networks; True makes the pipeline raise `Cancelled`."""
+
+
+class SegmentationOptions(Message):
+    """What a caller may choose for one case."""
+
+    # JSON carries enums as strings; strictness stays for every other field.
+    input_state: Annotated[
+        InputState,
+        Field(
+            strict=False,
+            description="raw, or skull_stripped when zero already marks everything outside the brain in both images",
+        ),
+    ] = InputState.RAW
+    minimum_lesion_mm3: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1000,
+            allow_inf_nan=False,
+            description="lesions smaller than this, in mm3 on the 1 mm MNI grid, are dropped",
+        ),
+    ] = 3.0
+    label: Annotated[
+        str,
+        Field(
+            max_length=64,
+            pattern=r"^[A-Za-z0-9._ -]*$",
+            description="free label printed on the report; no patient identifiers, please",
+        ),
+    ] = ""
+    ignore_quality_failures: Annotated[
+        bool, Field(description="go on although a quality check failed")
+    ] = False
+
+
+class ArtefactEntry(Message):
+    """One file of a finished job."""
+
+    name: str
+    media_type: str
+    size_bytes: Annotated[int, Field(ge=0)]
+    sha256: str

@@ -1,0 +1,136 @@
+"""Every error this project raises on purpose.
+
+DlbError
+    InputError          the caller can fix it: 4xx, never retried
+        UnreadableImage, ImplausibleImage, GridMismatch, QualityFailed, ...
+    ModelError          the installation is wrong: 500
+        CheckpointCorrupt, TemplateCorrupt
+    StageFailed         this case failed in a stage
+    TransientError      may pass: retried, then 503
+        StoreUnavailable
+    Cancelled           someone asked for the work to stop
+
+A message says what is wrong, where, and what to do. It never holds a server path
+or a patient's name: files are named by their role (T1w, FLAIR) or by what the caller
+called them.
+"""
+
+
+class DlbError(Exception):
+    """Base of all; `code` is stable and part of the interface."""
+
+    code = "error"
+
+
+class InputError(DlbError):
+    """The caller's input is wrong; sending it again unchanged cannot help."""
+
+    code = "input-error"
+
+
+class UnreadableImage(InputError):
+    """Not a NIfTI file, or one whose bytes do not hold what its header says."""
+
+    code = "unreadable-image"
+
+
+class ImplausibleImage(InputError):
+    """A readable image that cannot be a usable brain scan."""
+
+    code = "implausible-image"
+
+
+class GeometryAmbiguous(InputError):
+    """The header says two different things about where the voxels lie."""
+
+    code = "geometry-ambiguous"
+
+
+class GridMismatch(InputError):
+    """Two images that must share a grid or a space do not."""
+
+    code = "grid-mismatch"
+
+
+class QualityFailed(InputError):
+    """A quality check failed, and the caller did not ask to go on regardless."""
+
+    code = "quality-failed"
+
+
+class BadOption(InputError):
+    """An option has a value we cannot use."""
+
+    code = "bad-option"
+
+
+class UploadTooLarge(InputError):
+    """More bytes than the service takes."""
+
+    code = "upload-too-large"
+
+
+class MalformedUpload(InputError):
+    """The request's body is not the multipart form that was asked for."""
+
+    code = "malformed-upload"
+
+
+class JobNotFound(InputError):
+    """No job (or artefact) of that name."""
+
+    code = "not-found"
+
+
+class JobNotFinished(InputError):
+    """The job has no results yet, or ended without any."""
+
+    code = "no-results"
+
+
+class ModelError(DlbError):
+    """The installation is wrong; the operator must mend it."""
+
+    code = "model-error"
+
+
+class CheckpointCorrupt(ModelError):
+    """A network's weights are missing, altered or in another's place."""
+
+    code = "checkpoint-corrupt"
+
+
+class TemplateCorrupt(ModelError):
+    """The template's files are missing or altered."""
+
+    code = "template-corrupt"
+
+
+class StageFailed(DlbError):
+    """A stage of the pipeline failed on this case."""
+
+    code = "stage-failed"
+
+
+class TransientError(DlbError):
+    """May pass: worth another try later."""
+
+    code = "transient"
+
+
+class StoreUnavailable(TransientError):
+    """The job store or the message broker does not answer."""
+
+    code = "store-unavailable"
+
+
+class DiskFull(TransientError):
+    """No room for what must be written."""
+
+    code = "disk-full"
+
+
+class Cancelled(DlbError):
+    """The work was told to stop."""
+
+    code = "cancelled"

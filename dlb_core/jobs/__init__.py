@@ -1,0 +1,1 @@
+"""Jobs as rows in SQL: the truth that messages only hint at."""

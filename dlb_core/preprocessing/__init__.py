@@ -1,0 +1,1 @@
+"""Affine-only preprocessing, one module a step; `steps.py` puts them in order."""

@@ -1,0 +1,1 @@
+"""From measured lesions to what people and machines read."""

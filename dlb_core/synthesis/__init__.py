@@ -1,0 +1,1 @@
+"""Images made from anatomy: training pairs and the demo patient."""

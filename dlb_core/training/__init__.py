@@ -1,0 +1,1 @@
+"""Train a bundle: data, augmentation, losses, trainer."""

@@ -1,0 +1,1 @@
+"""FastAPI front end: accepts cases, tells of jobs, hands out artefacts."""
