@@ -86,7 +86,7 @@ class SegmentationOptions(Message):
         InputState,
         Field(
             strict=False,
-            description="raw, or skull_stripped when zero already marks everything outside the brain in both images",
+            description="raw, or skull_stripped: zero marks all that is not brain, in both images",
         ),
     ] = InputState.RAW
     minimum_lesion_mm3: Annotated[

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from dlb_core.contracts import Message, SegmentationOptions
 
-SCHEMA_VERSION = "1.0"
 RESEARCH_USE = (
     "For research use only. Not a medical device: not for diagnosis or treatment decisions. "
     "Every result needs review by a qualified reader."
@@ -75,7 +74,7 @@ class ModelIdentity(Message):
 class Report(Message):
     """Everything measured on one case."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0"] = "1.0"
     label: str
     created: Annotated[str, Field(description="UTC, ISO 8601")]
     software_version: str
@@ -101,7 +100,7 @@ class InputRecord(Message):
 class RunRecord(Message):
     """How the result came about: enough to repeat it."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0"] = "1.0"
     created: str
     software_version: str
     inputs: tuple[InputRecord, InputRecord]
