@@ -1,0 +1,106 @@
+"""Lay the ensemble's 125 subvolumes over the ICBM152 grid and share them among 75 networks.
+
+Arrays are indexed (i, j, k), RAS; sizes are in voxels of 1 mm. Network n is the one of
+`NETWORK_LOCATIONS[n]`, so this order is part of the weights bundle's format.
+
+The mid-sagittal plane is i = 90: flipping maps i to 180 - i, under which the first and last,
+and the second and fourth column of subvolumes are exact mirror images. The median column
+[42, 138) mirrors to [43, 139) and is therefore its own twin, one voxel off.
+
+Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.3 and 2.3.1; the
+paper's "strides" 76, 76, 67 are overlaps, see docs/decisions/0002-geometry.md.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlb_core.volume import Mask, Shape
+
+GRID_SHAPE: Shape = (181, 217, 181)
+"""ICBM152 at 1 mm."""
+SUBVOLUME_SIZE: Shape = (96, 96, 96)
+STARTS_I = (2, 22, 42, 63, 83)
+STARTS_J = (2, 31, 60, 89, 118)
+STARTS_K = (0, 20, 40, 60, 80)
+NUM_LATERAL_COLUMNS = 2
+"""Columns (along i) that have a mirror image on the other side; the next one is the median."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a subvolume lies in its volume."""
+
+    start: Shape
+    """First voxel (i, j, k)."""
+    size: Shape = SUBVOLUME_SIZE
+    """Extent in voxels."""
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """Index of the subvolume in an array."""
+        i, j, k = (slice(a, a + n) for a, n in zip(self.start, self.size, strict=True))
+        return i, j, k
+
+    def mirrored(self, shape: Shape = GRID_SHAPE) -> "Location":
+        """The same place in the volume flipped along i."""
+        return Location((shape[0] - self.start[0] - self.size[0], *self.start[1:]), self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLocation:
+    """The subvolume(s) that one network serves."""
+
+    index: int
+    """Place in the ensemble, 0 to 74."""
+    column: int
+    """0 and 1 are lateral (left), 2 is median."""
+    primary: Location
+    twin: Location | None
+    """The right subvolume, which the network sees flipped; None for a median network."""
+
+    @property
+    def name(self) -> str:
+        """Stable name, e.g. `network-07`."""
+        return f"network-{self.index:02d}"
+
+
+def _network_locations() -> tuple[NetworkLocation, ...]:
+    columns = range(NUM_LATERAL_COLUMNS + 1)
+    places = [(c, j, k) for c in columns for j in STARTS_J for k in STARTS_K]
+    return tuple(
+        NetworkLocation(
+            index=n,
+            column=c,
+            primary=(location := Location((STARTS_I[c], j, k))),
+            twin=location.mirrored() if c < NUM_LATERAL_COLUMNS else None,
+        )
+        for n, (c, j, k) in enumerate(places)
+    )
+
+
+NETWORK_LOCATIONS = _network_locations()
+"""The 75 networks, in bundle order."""
+
+
+def all_locations() -> list[Location]:
+    """The 125 subvolumes, each network's twin after its primary."""
+    return [
+        location
+        for network in NETWORK_LOCATIONS
+        for location in (network.primary, network.twin)
+        if location is not None
+    ]
+
+
+def cut(volume: NDArray[Any], location: Location, *, flipped: bool = False) -> NDArray[Any]:
+    """Cut one subvolume from the last three axes, mirrored along i if `flipped`."""
+    subvolume = volume[(..., *location.slices)]
+    return np.flip(subvolume, axis=-3) if flipped else subvolume
+
+
+def has_brain(brain_mask: Mask, location: Location) -> bool:
+    """Whether any brain voxel lies in the subvolume."""
+    return bool(brain_mask[location.slices].any())
