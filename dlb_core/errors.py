@@ -112,6 +112,18 @@ class StageFailed(DlbError):
     code = "stage-failed"
 
 
+class WorkerDied(StageFailed):
+    """Every worker that took this case died, or stopped answering, before its end."""
+
+    code = "worker-died"
+
+
+class TimeLimitExceeded(StageFailed):
+    """The case took longer than the worker allows."""
+
+    code = "time-limit"
+
+
 class TransientError(DlbError):
     """May pass: worth another try later."""
 

@@ -1,0 +1,83 @@
+"""Where things lie in the one folder that service, worker and embedded broker share.
+
+<root>/jobs.sqlite                       the job store (unless a database is named)
+<root>/staging/                          uploads in progress
+<root>/jobs/<id>/inputs/                 a job's two images, until the job ends
+<root>/jobs/<id>/attempts/<fence>/       what one attempt wrote
+<root>/redis/                            the embedded broker's data
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+INPUT_NAMES = {"T1w": "T1w.nii.gz", "FLAIR": "FLAIR.nii.gz"}
+"""Role of an image -> its name in a job's inputs, if compressed; `.nii` when it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """Names every place below one root."""
+
+    root: Path
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy URL of the default job store."""
+        return f"sqlite:///{self.root / 'jobs.sqlite'}"
+
+    @property
+    def staging(self) -> Path:
+        """Uploads in progress; renamed into a job's inputs when whole."""
+        return self.root / "staging"
+
+    @property
+    def redis(self) -> Path:
+        """The embedded broker's data."""
+        return self.root / "redis"
+
+    def job(self, job_id: UUID) -> Path:
+        """Everything of one job."""
+        return self.root / "jobs" / str(job_id)
+
+    def inputs(self, job_id: UUID) -> Path:
+        """Folder of a job's images."""
+        return self.job(job_id) / "inputs"
+
+    def input(self, job_id: UUID, role: str) -> Path:
+        """A job's image of one role (T1w, FLAIR), compressed or not."""
+        compressed = self.inputs(job_id) / INPUT_NAMES[role]
+        plain = compressed.with_suffix("")
+        return plain if plain.exists() else compressed
+
+    def attempt(self, job_id: UUID, fence: int) -> Path:
+        """Folder that the attempt of this fence writes; no other attempt writes there."""
+        return self.job(job_id) / "attempts" / str(fence)
+
+    def create(self) -> None:
+        """Make the folders that must exist; readable by their owner only (they hold scans)."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in (self.staging, self.redis, self.root / "jobs"):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def remove_job(self, job_id: UUID) -> None:
+        """Delete every file of a job."""
+        shutil.rmtree(self.job(job_id), ignore_errors=True)
+
+    def remove_inputs(self, job_id: UUID) -> None:
+        """Delete a job's images: once it has ended nobody needs them."""
+        shutil.rmtree(self.inputs(job_id), ignore_errors=True)
+
+    def remove_attempt(self, job_id: UUID, fence: int) -> None:
+        """Delete what one attempt wrote, and the job's folder if that leaves it empty."""
+        folder = self.attempt(job_id, fence)
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in (folder.parent, folder.parent.parent):
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+    def remove_attempts_before(self, job_id: UUID, fence: int) -> None:
+        """Delete what earlier attempts left."""
+        for number in range(1, fence):
+            shutil.rmtree(self.attempt(job_id, number), ignore_errors=True)

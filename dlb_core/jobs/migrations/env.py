@@ -1,0 +1,18 @@
+"""Alembic's entry: run the migrations on the connection that `upgrade` hands over.
+
+A new revision: write `versions/NNNN_subject.py` by hand, and change `models.py` with it.
+"""
+
+from alembic import context
+
+from dlb_core.jobs.models import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    # SQLite can roll DDL back, as long as nobody commits in between.
+    transactional_ddl=True,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

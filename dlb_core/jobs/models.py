@@ -1,0 +1,80 @@
+"""Tables of the job store.
+
+SQL holds the truth about jobs; the broker holds hints. Times are UTC. The schema is made by
+the migrations beside this file: change both together (a test compares them).
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import JSON, DateTime, Dialect, Index, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; kept without its zone because SQLite has no type for zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware, any zone -> naive UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Naive UTC -> aware UTC."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012  # SQLAlchemy's own protocol
+
+
+class JobRow(Base):
+    """One request to segment one case."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    stage: Mapped[str] = mapped_column(String(32))
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=1)
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    inputs: Mapped[dict[str, str]] = mapped_column(JSON)
+    """Role -> SHA-256 of the file as uploaded."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Attempts that count against the limit; one given back in an orderly stop does not."""
+    fence: Mapped[int] = mapped_column(default=0)
+    """Grows with every claim; only the claim that holds the last one can write."""
+    lease_until: Mapped[datetime | None]
+    worker_id: Mapped[str] = mapped_column(String(64), default="")
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    created: Mapped[datetime]
+    updated: Mapped[datetime]
+    started: Mapped[datetime | None]
+    finished: Mapped[datetime | None]
+    sent: Mapped[datetime | None]
+    """When a message was last put into the broker; None: not since it was last accepted."""
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    artefacts: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    totals: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+    __table_args__ = (
+        Index("ix_jobs_created_id", "created", "id"),
+        Index("ix_jobs_state_created", "state", "created"),
+    )
+
+
+class WorkerRow(Base):
+    """A worker that has said it lives."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    seen: Mapped[datetime]
