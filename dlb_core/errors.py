@@ -15,6 +15,8 @@ or a patient's name: files are named by their role (T1w, FLAIR) or by what the c
 called them.
 """
 
+from collections.abc import Mapping
+
 
 class DlbError(Exception):
     """Base of all; `code` is stable and part of the interface."""
@@ -63,6 +65,11 @@ class BadOption(InputError):
 
     code = "bad-option"
 
+    def __init__(self, message: str, *, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.fields = dict(fields or {})
+        """Dotted path of each field at fault -> what is wrong with it."""
+
 
 class UploadTooLarge(InputError):
     """More bytes than the service takes."""
@@ -74,6 +81,18 @@ class MalformedUpload(InputError):
     """The request's body is not the multipart form that was asked for."""
 
     code = "malformed-upload"
+
+
+class UploadStalled(InputError):
+    """The sender fell silent in the middle of the request's body."""
+
+    code = "upload-stalled"
+
+
+class RangeUnsatisfiable(InputError):
+    """A range of bytes that lies beyond the file's end."""
+
+    code = "range-not-satisfiable"
 
 
 class JobNotFound(InputError):
