@@ -78,3 +78,5 @@ class WorkerRow(Base):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     seen: Mapped[datetime]
+    stopping: Mapped[bool] = mapped_column(default=False)
+    """It was told to stop: its attempt is to give the job back."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -48,6 +49,16 @@ class Claim:
     attempt: int
     lease_s: float
     options: SegmentationOptions
+
+
+class Verdict(StrEnum):
+    """What an attempt is to do next."""
+
+    GO_ON = "go_on"
+    LOST = "lost"
+    """Another attempt has the job, or it has ended: leave no trace."""
+    CANCELLED = "cancelled"
+    WORKER_STOPPING = "worker_stopping"
 
 
 @dataclass(frozen=True, slots=True)

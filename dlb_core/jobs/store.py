@@ -32,11 +32,23 @@ from dlb_core.contracts import (
 from dlb_core.errors import BadOption, JobNotFound, WorkerDied
 from dlb_core.jobs.database import READ_ONLY, open_engine, store_errors, upgrade
 from dlb_core.jobs.models import JobRow, WorkerRow
-from dlb_core.jobs.records import Claim, Expired, JobRecord, record_of
+from dlb_core.jobs.records import Claim, Expired, JobRecord, Verdict, record_of
 
 Clock = Callable[[], datetime]
 
 WORKER_FORGOTTEN_AFTER = timedelta(days=1)
+MAX_ATTEMPTS = 3
+"""Attempts a job gets when its workers die, unless told otherwise."""
+
+_WAITING: dict[str, Any] = {
+    "state": JobState.ACCEPTED,
+    "stage": Stage.QUEUED,
+    "done": 0,
+    "total": 1,
+    "lease_until": None,
+    "sent": None,
+}
+"""Columns of a job that waits again."""
 
 
 def utc_now() -> datetime:
@@ -212,12 +224,14 @@ class JobStore:
 
     # What the dispatcher does
 
-    def due_for_dispatch(self, now: datetime, stale_after: timedelta) -> list[UUID]:
-        """Waiting jobs without a message, or whose message is older than `stale_after`."""
+    def due_for_dispatch(self, now: datetime, stale_after: timedelta | None) -> list[UUID]:
+        """Waiting jobs without a message, or (unless None) with one older than `stale_after`."""
+        due: ColumnElement[bool] = JobRow.sent.is_(None)
+        if stale_after is not None:
+            due = due | (JobRow.sent < now - stale_after)
         query = (
             select(JobRow.id)
-            .where(JobRow.state == JobState.ACCEPTED)
-            .where(or_(JobRow.sent.is_(None), JobRow.sent < now - stale_after))
+            .where(JobRow.state == JobState.ACCEPTED, due)
             .order_by(JobRow.created, JobRow.id)
         )
         with self._read() as session:
@@ -309,6 +323,21 @@ class JobStore:
             }
         return self._update_held(claim, values, JobRow.cancel_requested.is_(False))
 
+    def verdict(self, claim: Claim) -> Verdict:
+        """Ask, without writing, whether an attempt is still wanted."""
+        query = (
+            select(JobRow.cancel_requested, WorkerRow.stopping)
+            .outerjoin(WorkerRow, WorkerRow.id == JobRow.worker_id)
+            .where(*_held_by(claim))
+        )
+        with self._read() as session:
+            row = session.execute(query).one_or_none()
+        if row is None:
+            return Verdict.LOST
+        if row.cancel_requested:
+            return Verdict.CANCELLED
+        return Verdict.WORKER_STOPPING if row.stopping else Verdict.GO_ON
+
     def finish(
         self, claim: Claim, artefacts: Sequence[ArtefactEntry], totals: dict[str, Any]
     ) -> bool:
@@ -345,24 +374,33 @@ class JobStore:
 
     def release(self, claim: Claim) -> bool:
         """Give a job back, uncounted, because the worker stops in an orderly way."""
-        values = {
-            "state": JobState.ACCEPTED,
-            "stage": Stage.QUEUED,
-            "done": 0,
-            "total": 1,
-            "attempts": JobRow.attempts - 1,
-            "lease_until": None,
-            "sent": None,
-            "updated": self._clock(),
-        }
+        values = _WAITING | {"attempts": JobRow.attempts - 1, "updated": self._clock()}
+        return self._update_held(claim, values, JobRow.cancel_requested.is_(False))
+
+    def retry_or_fail(self, claim: Claim, code: str, message: str, *, max_attempts: int) -> bool:
+        """End an attempt that another one might mend; False when the claim was lost.
+
+        The job waits for the dispatcher's next round of stale jobs, or, after `max_attempts`,
+        fails with this cause.
+        """
+        if claim.attempt >= max_attempts:
+            return self.fail(claim, code, f"{message} (tried {claim.attempt} times)")
+        now = self._clock()
+        # Marked as sent now: so the next try comes after a pause, not at once.
+        values = _WAITING | {"sent": now, "updated": now}
         return self._update_held(claim, values, JobRow.cancel_requested.is_(False))
 
     def worker_seen(self, worker_id: str) -> None:
         """Note that a worker lives; forget those long gone."""
         now = self._clock()
         with self._write() as session:
-            session.merge(WorkerRow(id=worker_id, seen=now))
+            session.merge(WorkerRow(id=worker_id, seen=now, stopping=False))
             session.execute(delete(WorkerRow).where(WorkerRow.seen < now - WORKER_FORGOTTEN_AFTER))
+
+    def worker_stopping(self, worker_id: str) -> None:
+        """Note that a worker was told to stop: its attempt gives the job back."""
+        with self._write() as session:
+            session.merge(WorkerRow(id=worker_id, seen=self._clock(), stopping=True))
 
     def worker_gone(self, worker_id: str) -> None:
         """Note that a worker has stopped."""
@@ -372,7 +410,11 @@ class JobStore:
     def workers_alive(self, within_s: float) -> int:
         """How many workers were seen within the last `within_s` seconds."""
         since = self._clock() - timedelta(seconds=within_s)
-        query = select(func.count()).select_from(WorkerRow).where(WorkerRow.seen >= since)
+        query = (
+            select(func.count())
+            .select_from(WorkerRow)
+            .where(WorkerRow.seen >= since, WorkerRow.stopping.is_(False))
+        )
         with self._read() as session:
             return session.scalars(query).one()
 
@@ -385,16 +427,7 @@ class JobStore:
         self, claim: Claim, values: dict[str, Any], *conditions: ColumnElement[bool]
     ) -> bool:
         """Change a running job's row if the claim still holds it."""
-        statement = (
-            update(JobRow)
-            .where(
-                JobRow.id == claim.job_id,
-                JobRow.fence == claim.fence,
-                JobRow.state == JobState.RUNNING,
-                *conditions,
-            )
-            .values(**values)
-        )
+        statement = update(JobRow).where(*_held_by(claim), *conditions).values(**values)
         with self._write() as session:
             result = cast("CursorResult[Any]", session.execute(statement))
             return result.rowcount == 1
@@ -418,6 +451,15 @@ def _existing(session: Session, job_id: UUID, *, lock: bool = False) -> JobRow:
     return row
 
 
+def _held_by(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """Condition on a job's row: this claim is the last one, and the job runs."""
+    return (
+        JobRow.id == claim.job_id,
+        JobRow.fence == claim.fence,
+        JobRow.state == JobState.RUNNING,
+    )
+
+
 def _end(row: JobRow, state: JobState, now: datetime) -> None:
     """End a job without results."""
     row.state = state
@@ -435,10 +477,8 @@ def _expire(row: JobRow, now: datetime, max_attempts: int) -> JobState:
         row.error_message = _death_cause(row)
         _end(row, JobState.FAILED, now)
         return JobState.FAILED
-    row.state = JobState.ACCEPTED
-    row.stage = Stage.QUEUED
-    row.done, row.total = 0, 1
-    row.lease_until = row.sent = None
+    for column, value in _WAITING.items():
+        setattr(row, column, value)
     row.updated = now
     return JobState.ACCEPTED
 

@@ -41,6 +41,7 @@ def upgrade() -> None:
         "workers",
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("seen", sa.DateTime(), nullable=False),
+        sa.Column("stopping", sa.Boolean(), nullable=False),
     )
 
 

@@ -1,0 +1,149 @@
+"""Keep jobs moving: send hints for waiting jobs, take jobs back from dead workers.
+
+Any number of dispatchers may run, and each may die at any point: all they decide is one
+guarded change in SQL, and hints may be doubled.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from dlb_core.contracts import JobState
+from dlb_core.errors import TransientError
+from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore, utc_now
+
+logger = logging.getLogger(__name__)
+
+
+class Hints(Protocol):
+    """Where hints go: `JobQueue`, or a test's own."""
+
+    def send(self, job_id: UUID) -> None:
+        """Send one hint."""
+
+    def length(self) -> int:
+        """How many wait."""
+
+
+class Dispatcher:
+    """Looks after waiting and running jobs, once or in a thread of its own.
+
+    Parameters
+    ----------
+    store : JobStore
+    queue : Hints
+    folder : DataFolder
+        Where the files of jobs that end here are removed.
+    stale_after_s : float
+        A job that still waits this long after its hint gets another one.
+    interval_s : float
+        Pause between rounds of the thread.
+    max_attempts : int
+        Attempts a job gets when its workers die.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        queue: Hints,
+        folder: DataFolder,
+        *,
+        stale_after_s: float = 30.0,
+        interval_s: float = 1.0,
+        max_attempts: int = MAX_ATTEMPTS,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._folder = folder
+        self._stale_after = timedelta(seconds=stale_after_s)
+        self._interval_s = interval_s
+        self._max_attempts = max_attempts
+        self._clock = clock
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def run_once(self) -> None:
+        """Take jobs from dead workers, then send the hints that are due.
+
+        Raises
+        ------
+        StoreUnavailable
+            The job store or the broker does not answer; nothing is lost, call again.
+        """
+        self._take_back()
+        self._send_hints()
+
+    def start(self) -> None:
+        """Run rounds in a thread until `stop`."""
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Start the next round now: there is a new job."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End the thread, after the round it is in."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        """Round after round; an outage is logged once, when it begins and when it ends."""
+        away = False
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                self.run_once()
+            except TransientError as error:
+                if not away:
+                    logger.warning("dispatch_interrupted", extra={"cause": str(error)})
+                away = True
+            except Exception:
+                # The thread must outlive a fault of ours: without it no job would move.
+                logger.exception("dispatch_failed")
+            else:
+                if away:
+                    logger.info("dispatch_resumed")
+                away = False
+            self._wake.wait(self._interval_s)
+
+    def _take_back(self) -> None:
+        """End the leases that ran out, and remove what is no longer needed."""
+        expired = self._store.requeue_expired(self._clock(), self._max_attempts)
+        for job_id in expired.requeued:
+            logger.warning("job_requeued", extra={"job_id": job_id, "cause": "lease ended"})
+        for job_id in expired.failed:
+            logger.error("job_failed", extra={"job_id": job_id, "cause": "worker died"})
+        for job_id in expired.dismissed:
+            logger.info("job_dismissed", extra={"job_id": job_id})
+        for job_id in expired.failed + expired.dismissed:
+            self._folder.remove_job(job_id)
+
+    def _send_hints(self) -> None:
+        """Send new jobs' hints; stale ones' too, if some hint must have been lost."""
+        waiting = self._store.counts_by_state()[JobState.ACCEPTED]
+        if waiting == 0:
+            return
+        # While as many hints wait as jobs do, a job is only waiting its turn: sending more
+        # would let the queue grow without end.
+        lost = self._queue.length() < waiting
+        now = self._clock()
+        due = self._store.due_for_dispatch(now, self._stale_after if lost else None)
+        sent: list[UUID] = []
+        try:
+            for job_id in due:
+                self._queue.send(job_id)
+                sent.append(job_id)
+        finally:
+            if sent:
+                self._store.mark_sent(sent, now)
+                logger.info("hints_sent", extra={"jobs": len(sent)})

@@ -1,0 +1,66 @@
+"""Put hints into the broker: "look at this job". Losing one, or sending it twice, is harmless."""
+
+from typing import Any
+from uuid import UUID
+
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from dlb_core.errors import StoreUnavailable
+from dlb_core.jobs.celery_config import INFERENCE_QUEUE, SEGMENT_TASK, make_app
+
+TIMEOUT_S = 3.0
+
+_PUBLISHER_OPTIONS: dict[str, Any] = {
+    "socket_connect_timeout": TIMEOUT_S,
+    "socket_timeout": TIMEOUT_S,
+    # Fail at once while the broker is away: the dispatcher tries again by itself.
+    "max_retries": 1,
+    "interval_start": 0.0,
+    "interval_step": 0.0,
+    "interval_max": 0.0,
+    "connect_retries_timeout": TIMEOUT_S,
+}
+UNAVAILABLE = "the message broker does not answer: check that Redis runs and can be reached"
+
+
+class JobQueue:
+    """The publisher's end of the broker. Every method raises `StoreUnavailable`."""
+
+    def __init__(self, broker_url: str) -> None:
+        self._app = make_app(broker_url, transport_options=_PUBLISHER_OPTIONS)
+        self._redis = Redis.from_url(
+            redis_url(broker_url), socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S
+        )
+
+    def send(self, job_id: UUID) -> None:
+        """Send one hint."""
+        try:
+            self._app.send_task(SEGMENT_TASK, args=[str(job_id)], queue=INFERENCE_QUEUE)
+        except (OperationalError, RedisError, OSError) as error:
+            raise StoreUnavailable(UNAVAILABLE) from error
+
+    def length(self) -> int:
+        """How many hints wait."""
+        try:
+            return int(self._redis.llen(INFERENCE_QUEUE))
+        except RedisError as error:
+            raise StoreUnavailable(UNAVAILABLE) from error
+
+    def ping(self) -> None:
+        """Ask the broker for a sign of life."""
+        try:
+            self._redis.ping()
+        except RedisError as error:
+            raise StoreUnavailable(UNAVAILABLE) from error
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._app.close()
+        self._redis.close()
+
+
+def redis_url(broker_url: str) -> str:
+    """Turn kombu's name of a unix socket into redis-py's."""
+    return broker_url.replace("redis+socket://", "unix://", 1)

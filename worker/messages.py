@@ -1,0 +1,60 @@
+"""What a worker and the process that runs its case say to each other: JSON lines on pipes.
+
+The case gets one `CaseRequest` on stdin, and takes the end of stdin for "stop". It answers on
+a pipe of its own (libraries print to stdout) with `Progress` lines and one outcome.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from dlb_core.contracts import Device, Message, Progress, SegmentationOptions, Stage
+
+
+class CaseRequest(Message):
+    """All that the pipeline needs to know of one case."""
+
+    t1w: Annotated[Path, Field(strict=False)]
+    flair: Annotated[Path, Field(strict=False)]
+    output: Annotated[Path, Field(strict=False)]
+    bundle: Annotated[Path, Field(strict=False)]
+    options: SegmentationOptions
+    device: Annotated[Device, Field(strict=False)]
+    threads: int | None
+    pipeline: str
+
+
+class Advanced(Message):
+    """The pipeline has come this far."""
+
+    kind: Literal["advanced"] = "advanced"
+    stage: Annotated[Stage, Field(strict=False)]
+    done: int
+    total: int
+
+    @property
+    def progress(self) -> Progress:
+        """As the job store takes it."""
+        return Progress(stage=self.stage, done=self.done, total=self.total)
+
+
+class Succeeded(Message):
+    """Every artefact lies in the output folder."""
+
+    kind: Literal["succeeded"] = "succeeded"
+    totals: dict[str, Any]
+
+
+class Failed(Message):
+    """The pipeline raised."""
+
+    kind: Literal["failed"] = "failed"
+    code: str
+    message: str
+    transient: bool
+    """Another try might go well."""
+
+
+Event = Annotated[Advanced | Succeeded | Failed, Field(discriminator="kind")]
+EVENT: TypeAdapter[Advanced | Succeeded | Failed] = TypeAdapter(Event)

@@ -1,0 +1,94 @@
+"""All that the worker takes from its surroundings, read once, at start."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import dlb_core
+from dlb_core.contracts import Device
+from dlb_core.errors import BadOption
+from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.store import MAX_ATTEMPTS
+
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+def default_weights() -> Path:
+    """The bundle inside an installed package, or beside the sources in a checkout."""
+    package = Path(dlb_core.__file__).parent
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+class WorkerSettings(BaseModel):
+    """Where the worker finds its work, and the limits it works within."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path
+    """Folder shared with the service."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    database_url: str | None = None
+    """SQLAlchemy URL; None: SQLite in the data folder."""
+    weights: Path = Field(default_factory=default_weights)
+    device: Device = Device.CPU
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads of one case; None: the pipeline decides."""
+    lease_s: PositiveSeconds = 30.0
+    """A worker silent for so long has lost its job."""
+    heartbeat_s: PositiveSeconds = 5.0
+    """Pause between renewals of the lease."""
+    poll_s: PositiveSeconds = 1.0
+    """Pause between looks at the cancel flag."""
+    progress_s: PositiveSeconds = 0.5
+    """Shortest pause between two notes of progress within one stage."""
+    time_limit_s: PositiveSeconds = 7200.0
+    """A case that takes longer fails."""
+    max_attempts: Annotated[int, Field(ge=1)] = MAX_ATTEMPTS
+    pipeline: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "dlb_core.pipeline:segment_case"
+    """`module:function` that segments one case."""
+
+    @model_validator(mode="after")
+    def _lease_outlives_heartbeats(self) -> Self:
+        if self.lease_s < 2 * self.heartbeat_s:
+            raise ValueError("lease_s must be at least twice heartbeat_s")
+        return self
+
+    @property
+    def folder(self) -> DataFolder:
+        """The data folder's places."""
+        return DataFolder(self.data)
+
+    @property
+    def store_url(self) -> str:
+        """URL of the job store."""
+        return self.database_url or self.folder.database_url
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read the variables DLB_<FIELD>, e.g. DLB_DATA; empty ones count as not set.
+
+        Raises
+        ------
+        BadOption
+            DLB_DATA is missing, or a value cannot be used; the variable is named.
+        """
+        values = {
+            name: environ[f"DLB_{name.upper()}"]
+            for name in cls.model_fields
+            if environ.get(f"DLB_{name.upper()}")
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise BadOption(f"environment not usable: {_faults(error)}") from error
+
+
+def _faults(error: ValidationError) -> str:
+    """Name each variable that cannot be used, and why."""
+    return "; ".join(
+        f"DLB_{str(fault['loc'][0]).upper()}: {fault['msg']}" if fault["loc"] else fault["msg"]
+        for fault in error.errors()
+    )
