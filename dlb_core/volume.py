@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
-Affine = NDArray[np.float64]
+Affine = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 
