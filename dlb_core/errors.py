@@ -94,6 +94,10 @@ class RangeUnsatisfiable(InputError):
 
     code = "range-not-satisfiable"
 
+    def __init__(self, message: str, *, size_bytes: int) -> None:
+        super().__init__(message)
+        self.size_bytes = size_bytes
+
 
 class JobNotFound(InputError):
     """No job (or artefact) of that name."""
@@ -123,6 +127,12 @@ class TemplateCorrupt(ModelError):
     """The template's files are missing or altered."""
 
     code = "template-corrupt"
+
+
+class BrokerMissing(ModelError):
+    """There is no message broker to start on this machine."""
+
+    code = "broker-missing"
 
 
 class StageFailed(DlbError):
