@@ -99,6 +99,17 @@ class RangeUnsatisfiable(InputError):
         self.size_bytes = size_bytes
 
 
+class ServiceRefused(InputError):
+    """A service found fault with our request; `code` is the service's own."""
+
+    code = "service-refused"
+
+    def __init__(self, message: str, *, code: str, status: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
 class JobNotFound(InputError):
     """No job (or artefact) of that name."""
 
@@ -153,6 +164,12 @@ class TimeLimitExceeded(StageFailed):
     code = "time-limit"
 
 
+class ServiceFailed(DlbError):
+    """A service made a mistake, or is not the service we take it for."""
+
+    code = "service-failed"
+
+
 class TransientError(DlbError):
     """May pass: worth another try later."""
 
@@ -169,6 +186,18 @@ class DiskFull(TransientError):
     """No room for what must be written."""
 
     code = "disk-full"
+
+
+class ServiceUnreachable(TransientError):
+    """A service does not answer, or asks to come back later."""
+
+    code = "service-unreachable"
+
+
+class DownloadDamaged(TransientError):
+    """The bytes that came are not those that were announced."""
+
+    code = "download-damaged"
 
 
 class Cancelled(DlbError):

@@ -1,0 +1,195 @@
+"""Documents of the HTTP API: what the service answers and the client reads.
+
+Everything is JSON with fixed fields; links are paths below the service's own address, so they
+hold behind any proxy.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from dlb_core.contracts import (
+    ArtefactEntry,
+    JobState,
+    Message,
+    Progress,
+    SegmentationOptions,
+    Stage,
+)
+from dlb_core.report.document import Report, Totals
+
+API = "/v1"
+"""Every path but the health checks' lies below this."""
+
+STAGE_SHARES = {
+    Stage.QUEUED: 0.0,
+    Stage.READING: 0.01,
+    Stage.DENOISING: 0.06,
+    Stage.BRAIN_EXTRACTION: 0.09,
+    Stage.REGISTRATION: 0.08,
+    Stage.BIAS_CORRECTION: 0.09,
+    Stage.NORMALISATION: 0.07,
+    Stage.QUALITY_CONTROL: 0.01,
+    Stage.INFERENCE: 0.53,
+    Stage.MEASUREMENT: 0.02,
+    Stage.REPORTING: 0.04,
+    Stage.DONE: 0.0,
+}
+"""Rough share of a case's time on a CPU; only for the overall progress bar. Sums to 1."""
+
+
+def overall_fraction(progress: Progress) -> float:
+    """Estimate how much of the whole case is done, in [0, 1]; it never falls as stages pass."""
+    stages = list(Stage)
+    if progress.stage is Stage.DONE:
+        return 1.0
+    before = sum(STAGE_SHARES[stage] for stage in stages[: stages.index(progress.stage)])
+    within = min(progress.done / progress.total, 1.0)
+    return round(min(before + STAGE_SHARES[progress.stage] * within, 1.0), 4)
+
+
+class ProgressDocument(Message):
+    """How far a job is."""
+
+    stage: Annotated[Stage, Field(strict=False)]
+    done: Annotated[int, Field(ge=0, description="units finished in this stage")]
+    total: Annotated[int, Field(ge=1, description="units in this stage: 75 networks in inference")]
+    fraction: Annotated[float, Field(ge=0, le=1, description="estimate over all stages")]
+
+    @classmethod
+    def of(cls, progress: Progress) -> Self:
+        """Add the overall estimate to a stage's own count."""
+        return cls(
+            stage=progress.stage,
+            done=progress.done,
+            total=progress.total,
+            fraction=overall_fraction(progress),
+        )
+
+
+class JobFailure(Message):
+    """Why a job failed."""
+
+    code: Annotated[str, Field(description="stable identifier, e.g. quality-failed")]
+    message: Annotated[str, Field(description="what happened and what to do")]
+
+
+class JobLinks(Message):
+    """Where to go from a job."""
+
+    job: str
+    results: Annotated[str | None, Field(description="once the job is successful")] = None
+    report: Annotated[str | None, Field(description="report.html, once successful")] = None
+
+
+class JobDocument(Message):
+    """A job as it stands; times are UTC."""
+
+    id: UUID
+    state: Annotated[JobState, Field(strict=False)]
+    stage: Annotated[Stage, Field(strict=False)]
+    progress: ProgressDocument
+    created: datetime
+    updated: Annotated[datetime, Field(description="last change that this document shows")]
+    started: Annotated[datetime | None, Field(description="start of the last attempt")] = None
+    finished: datetime | None = None
+    attempts: Annotated[int, Field(ge=0, description="times a worker began this job")]
+    cancel_requested: bool
+    options: SegmentationOptions
+    inputs: Annotated[
+        dict[str, str], Field(description="T1w, FLAIR -> SHA-256 of the file as uploaded")
+    ]
+    error: Annotated[JobFailure | None, Field(description="only of a failed job")] = None
+    totals: Annotated[Totals | None, Field(description="only of a successful job")] = None
+    links: JobLinks
+
+
+class JobPage(Message):
+    """One page of jobs, newest first."""
+
+    jobs: tuple[JobDocument, ...]
+    next: Annotated[str | None, Field(description="path of the next page; null on the last")]
+
+
+class ArtefactDocument(ArtefactEntry):
+    """One file of a finished job, and where to fetch it."""
+
+    href: str
+
+
+class ResultsDocument(Message):
+    """A successful job's report and files."""
+
+    id: UUID
+    report: Report
+    artefacts: tuple[ArtefactDocument, ...]
+
+
+class ModelSummary(Message):
+    """A bundle of weights that jobs can use."""
+
+    id: str
+    name: str
+    version: str
+    description: str
+    sha256: Annotated[str, Field(description="digest of the bundle's manifest")]
+    href: str
+
+
+class ModelDocument(ModelSummary):
+    """A bundle of weights, with its manifest and its card."""
+
+    manifest: Annotated[dict[str, Any], Field(description="the bundle's manifest as it is")]
+    card: Annotated[str, Field(description="the model card, Markdown")]
+
+
+class ModelList(Message):
+    """The installed bundles; the first one serves all jobs."""
+
+    models: tuple[ModelSummary, ...]
+
+
+class Health(StrEnum):
+    """Of one check, and of the whole: the worst of its checks."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    FAILED = "failed"
+
+
+class HealthCheck(Message):
+    """One thing that the service needs."""
+
+    name: str
+    status: Annotated[Health, Field(strict=False)]
+    detail: str
+
+
+class HealthDocument(Message):
+    """Whether the service can do its work, check by check."""
+
+    status: Annotated[Health, Field(strict=False)]
+    checks: tuple[HealthCheck, ...] = ()
+
+
+class FieldProblem(Message):
+    """What is wrong with one field of a request."""
+
+    field: Annotated[str, Field(description="dotted path, e.g. options.minimum_lesion_mm3")]
+    message: str
+
+
+class Problem(Message):
+    """An error, as RFC 9457 application/problem+json."""
+
+    type: Annotated[str, Field(description="URI of the kind of problem; ends in the code")]
+    title: Annotated[str, Field(description="the kind of problem, in words")]
+    status: Annotated[int, Field(ge=400, le=599)]
+    code: Annotated[str, Field(description="stable identifier to act on")]
+    detail: Annotated[str, Field(description="what happened and what to do")]
+    errors: Annotated[
+        tuple[FieldProblem, ...], Field(description="the fields at fault, if they can be named")
+    ] = ()
