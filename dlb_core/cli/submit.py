@@ -1,0 +1,247 @@
+"""`dlb submit`, `status`, `jobs`, `cancel`: work with a running service."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from dlb_core import artefacts
+from dlb_core.client import DlbClient
+from dlb_core.contracts import InputState, JobState, SegmentationOptions
+from dlb_core.documents import JobDocument, ResultsDocument
+from dlb_core.errors import BadOption, DlbError, InputError
+from dlb_core.report.document import RESEARCH_USE, CheckStatus
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DONE, FAILED, USER_CAN_FIX = 0, 1, 2
+COLOURS = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red"}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommands that talk to a service."""
+    submit = subparsers.add_parser(
+        "submit",
+        help="send a T1w and FLAIR pair to a running service",
+        description="Send one case to a running service; with --wait, stay and fetch the results.",
+    )
+    submit.add_argument("--t1w", type=Path, required=True, metavar="FILE", help="T1w NIfTI file")
+    submit.add_argument(
+        "--flair", type=Path, required=True, metavar="FILE", help="FLAIR NIfTI file"
+    )
+    submit.add_argument(
+        "--input-state",
+        choices=[state.value for state in InputState],
+        default=InputState.RAW.value,
+        help="skull_stripped: zero marks all that is not brain, in both images (default: raw)",
+    )
+    submit.add_argument("--label", default="", help="printed on the report; no patient identifiers")
+    submit.add_argument(
+        "--minimum-lesion-mm3",
+        type=float,
+        default=3.0,
+        metavar="MM3",
+        help="drop smaller lesions (default: 3)",
+    )
+    submit.add_argument(
+        "--ignore-quality-failures", action="store_true", help="go on where a check fails"
+    )
+    submit.add_argument("--wait", action="store_true", help="stay until the job ends")
+    submit.add_argument(
+        "--output", type=Path, metavar="DIR", help="where the results go; implies --wait"
+    )
+    _add_url(submit)
+    submit.set_defaults(run=run)
+    _add_job_parsers(subparsers)
+
+
+def _add_job_parsers(subparsers: Any) -> None:
+    """Add the small subcommands."""
+    status = subparsers.add_parser("status", help="show how a job stands")
+    status.add_argument("job_id", type=UUID, metavar="ID")
+    _add_url(status)
+    status.set_defaults(run=run_status)
+
+    cancel = subparsers.add_parser("cancel", help="cancel a job, or delete one that has ended")
+    cancel.add_argument("job_id", type=UUID, metavar="ID")
+    _add_url(cancel)
+    cancel.set_defaults(run=run_cancel)
+
+    jobs = subparsers.add_parser("jobs", help="list the newest jobs")
+    jobs.add_argument("--state", choices=[state.value for state in JobState], help="only these")
+    jobs.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
+    _add_url(jobs)
+    jobs.set_defaults(run=run_jobs)
+
+
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default=DEFAULT_URL, help=f"the service (default: {DEFAULT_URL})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Submit a case.
+
+    Returns
+    -------
+    int
+        0 when the job was accepted, or with --wait has succeeded; 2 when it failed for a
+        reason the user can mend; 1 otherwise.
+
+    Raises
+    ------
+    InputError, ServiceFailed, TransientError
+        As `DlbClient` does.
+    """
+    console = Console()
+    options = _options(args)
+    with DlbClient(args.url) as client:
+        with _bar(console) as (bar, task):
+            job = _upload(client, args, options, bar, task)
+            if args.wait or args.output is not None:
+                job = _follow(client, job, bar, task)
+        if job.state is JobState.SUCCESSFUL:
+            _fetch(client, job, args.output or Path(f"dlb-{job.id}"), console)
+            return DONE
+    return _say_unfinished(job, console)
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Show one job."""
+    with DlbClient(args.url) as client:
+        job = client.get(args.job_id)
+    console = Console()
+    console.print(f"{job.id}  {_standing(job)}")
+    if job.error is not None:
+        console.print(f"{job.error.code}: {job.error.message}", markup=False, soft_wrap=True)
+    return DONE
+
+
+def run_cancel(args: argparse.Namespace) -> int:
+    """Cancel or delete one job."""
+    with DlbClient(args.url) as client:
+        client.cancel(args.job_id)
+    print(f"{args.job_id}: cancelled or deleted; its files are removed")
+    return DONE
+
+
+def run_jobs(args: argparse.Namespace) -> int:
+    """List jobs."""
+    table = Table("created (UTC)", "id", "state", "lesions", "label")
+    state = None if args.state is None else JobState(args.state)
+    with DlbClient(args.url) as client:
+        for job in client.jobs(state=state, limit=args.limit):
+            lesions = "" if job.totals is None else str(job.totals.lesion_count)
+            created = f"{job.created:%Y-%m-%d %H:%M:%S}"
+            table.add_row(created, str(job.id), _standing(job), lesions, job.options.label)
+    Console().print(table)
+    return DONE
+
+
+def _options(args: argparse.Namespace) -> SegmentationOptions:
+    """Check the options before anything is sent."""
+    try:
+        return SegmentationOptions(
+            input_state=InputState(args.input_state),
+            minimum_lesion_mm3=args.minimum_lesion_mm3,
+            label=args.label,
+            ignore_quality_failures=args.ignore_quality_failures,
+        )
+    except ValidationError as error:
+        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}
+        listed = "; ".join(f"--{name.replace('_', '-')}: {text}" for name, text in faults.items())
+        raise BadOption(listed, fields=faults) from error
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[tuple[Progress, TaskID]]:
+    """Show one bar for the upload, then for the job."""
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=40),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield bar, bar.add_task("uploading", total=1.0)
+
+
+def _upload(
+    client: DlbClient,
+    args: argparse.Namespace,
+    options: SegmentationOptions,
+    bar: Progress,
+    task: TaskID,
+) -> JobDocument:
+    """Send the images."""
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done / max(total, 1))
+
+    job = client.submit(t1w=args.t1w, flair=args.flair, options=options, on_bytes=show)
+    bar.console.print(f"job {job.id} accepted")
+    return job
+
+
+def _follow(client: DlbClient, job: JobDocument, bar: Progress, task: TaskID) -> JobDocument:
+    """Watch the job to its end."""
+    bar.reset(task, total=1.0)
+
+    def show(job: JobDocument) -> None:
+        bar.update(task, completed=job.progress.fraction, description=_standing(job))
+
+    return client.wait(job.id, on_change=show)
+
+
+def _standing(job: JobDocument) -> str:
+    """Say in a few words how a job stands."""
+    if job.state is not JobState.RUNNING:
+        return job.state.value
+    stage = job.stage.value.replace("_", " ")
+    counted = f" {job.progress.done}/{job.progress.total}" if job.progress.total > 1 else ""
+    return f"{stage}{counted}{' (stopping)' if job.cancel_requested else ''}"
+
+
+def _fetch(client: DlbClient, job: JobDocument, folder: Path, console: Console) -> None:
+    """Download the results, and say what they are."""
+    client.download(job.id, folder)
+    _summarise(client.results(job.id), folder, console)
+
+
+def _summarise(results: ResultsDocument, folder: Path, console: Console) -> None:
+    """Print the case's numbers, the quality checks, and where the report lies."""
+    totals = results.report.totals
+    console.print(
+        f"\n[bold]{totals.lesion_count} lesions, {totals.lesion_volume_ml:.2f} ml[/bold] "
+        f"({totals.lesion_load_percent:.2f} % of {totals.brain_volume_ml:.0f} ml brain)",
+        highlight=False,
+    )
+    for check in results.report.quality:
+        colour = COLOURS[check.status]
+        console.print(f"  [{colour}]{check.status.value:>4}[/{colour}]  {escape(check.title)}")
+    console.print(f"\nreport: {folder / artefacts.REPORT_HTML}", markup=False, soft_wrap=True)
+    console.print(RESEARCH_USE, style="dim")
+
+
+def _say_unfinished(job: JobDocument, console: Console) -> int:
+    """Say how a job stands that has no results; choose the exit code."""
+    if job.state is JobState.FAILED and job.error is not None:
+        print(f"dlb: {job.error.code}: {job.error.message}", file=sys.stderr)
+        return USER_CAN_FIX if job.error.code in _codes_of(InputError) else FAILED
+    if job.state is JobState.DISMISSED:
+        print("dlb: the job was cancelled", file=sys.stderr)
+        return FAILED
+    console.print(f"dlb status {job.id} shows how it goes on", highlight=False)
+    return DONE
+
+
+def _codes_of(kind: type[DlbError]) -> set[str]:
+    """Codes of an error and of all that derive from it."""
+    return {kind.code}.union(*(_codes_of(child) for child in kind.__subclasses__()))

@@ -1,0 +1,121 @@
+"""The HTTP service: upload a pair of scans, watch the job, fetch what came out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from anyio.to_thread import run_sync
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+import dlb_core
+from dlb_core.contracts import SegmentationOptions
+from dlb_core.documents import API, Problem
+from dlb_core.errors import InputError, TransientError
+from dlb_core.report.document import RESEARCH_USE
+from service import errors
+from service.dependencies import Services, open_services
+from service.intake import sweep
+from service.routes import artefacts, health, jobs, models
+from service.settings import ServiceSettings
+
+SWEEP_EVERY_S = 1800.0
+DESCRIPTION = f"""\
+Multiple sclerosis lesion segmentation from one T1w and one FLAIR image: submit a pair, watch the
+job, fetch lesion masks and a report. {RESEARCH_USE}
+
+Errors are RFC 9457 problem documents; act on their `code`.
+"""
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """Build the app; what it needs is opened when it starts and closed when it stops.
+
+    Parameters
+    ----------
+    settings : ServiceSettings
+        Where data, database, broker and weights are.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = await run_sync(open_services, settings)
+        app.state.services = services
+        sweeper = asyncio.create_task(_keep_swept(services))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            await run_sync(services.close)
+
+    app = FastAPI(
+        title="DeepLesionBrain Service",
+        description=DESCRIPTION,
+        version=dlb_core.__version__,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        openapi_url=f"{API}/openapi.json",
+        # Their pages load scripts from elsewhere; the service must work without a network.
+        docs_url=None,
+        redoc_url=None,
+    )
+    errors.install(app)
+    for module in (jobs, artefacts, models, health):
+        app.include_router(module.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    return app
+
+
+async def _keep_swept(services: Services) -> None:
+    """Remove what crashes left, at once and then now and again."""
+    while True:
+        try:
+            removed = await run_sync(sweep, services.data, services.store)
+        except TransientError as error:
+            logger.warning("sweep_interrupted", extra={"cause": str(error)})
+        else:
+            logger.info("swept", extra={"folders": removed})
+        await asyncio.sleep(SWEEP_EVERY_S)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Generate the OpenAPI document, with the schemas that only our own text refers to."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            license_info=app.license_info,
+            routes=app.routes,
+        )
+        _, extra = models_json_schema(
+            [(SegmentationOptions, "validation"), (Problem, "serialization")],
+            ref_template="#/components/schemas/{model}",
+        )
+        components = schema["components"]["schemas"]
+        for name, definition in extra["$defs"].items():
+            components.setdefault(name, definition)
+        app.openapi_schema = _without_framework_errors(schema)
+    return app.openapi_schema
+
+
+def _without_framework_errors(schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe 422 as the problem document we answer, not as the framework's own."""
+    problem = errors.describe(InputError)[422]
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            answer = operation["responses"].get("422")
+            if answer and "application/json" in answer["content"]:
+                operation["responses"]["422"] = problem | {
+                    "description": "Problem: invalid-request"
+                }
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"]["schemas"].pop(name, None)
+    return schema

@@ -1,0 +1,93 @@
+"""What routes are handed: the things that live as long as the app does."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from dlb_core.jobs.dispatcher import Dispatcher
+from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.queue import JobQueue
+from dlb_core.jobs.store import JobStore, open_store
+from service.bundles import Bundles
+from service.intake import Intake
+from service.settings import ServiceSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the app opened at its start."""
+
+    settings: ServiceSettings
+    data: DataFolder
+    store: JobStore
+    queue: JobQueue
+    dispatcher: Dispatcher
+
+    @property
+    def intake(self) -> Intake:
+        """What takes new jobs in."""
+        return Intake(self.settings, self.data, self.store)
+
+    @property
+    def bundles(self) -> Bundles:
+        """The installed weights."""
+        return Bundles(self.settings.weights)
+
+    def close(self) -> None:
+        """Stop what runs, close what is open."""
+        self.dispatcher.stop()
+        self.queue.close()
+        self.store.close()
+
+
+def open_services(settings: ServiceSettings) -> Services:
+    """Make the folders, open the job store, start to dispatch.
+
+    Raises
+    ------
+    StoreUnavailable
+        The database does not answer.
+    """
+    data = DataFolder(settings.data)
+    data.create()
+    store = open_store(settings.database_url or data.database_url)
+    queue = JobQueue(settings.redis_url)
+    dispatcher = Dispatcher(store, queue, data)
+    dispatcher.start()
+    return Services(settings, data, store, queue, dispatcher)
+
+
+def services_of(request: Request) -> Services:
+    """What the app's lifespan opened."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+def _intake(services: "ServicesDep") -> Intake:
+    return services.intake
+
+
+def _dispatcher(services: "ServicesDep") -> Dispatcher:
+    return services.dispatcher
+
+
+def _data(services: "ServicesDep") -> DataFolder:
+    return services.data
+
+
+def _store(services: "ServicesDep") -> JobStore:
+    return services.store
+
+
+def _bundles(services: "ServicesDep") -> Bundles:
+    return services.bundles
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+IntakeDep = Annotated[Intake, Depends(_intake)]
+DispatcherDep = Annotated[Dispatcher, Depends(_dispatcher)]
+DataDep = Annotated[DataFolder, Depends(_data)]
+StoreDep = Annotated[JobStore, Depends(_store)]
+BundlesDep = Annotated[Bundles, Depends(_bundles)]

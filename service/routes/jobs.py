@@ -1,0 +1,167 @@
+"""Submit, watch, list and delete jobs."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from dlb_core.contracts import JobState
+from dlb_core.documents import API, JobDocument, JobPage
+from dlb_core.errors import (
+    BadOption,
+    DiskFull,
+    GeometryAmbiguous,
+    GridMismatch,
+    ImplausibleImage,
+    JobNotFound,
+    MalformedUpload,
+    StoreUnavailable,
+    UnreadableImage,
+    UploadStalled,
+    UploadTooLarge,
+)
+from service.dependencies import DataDep, DispatcherDep, IntakeDep, StoreDep
+from service.errors import describe
+from service.presentation import job_document, job_headers, job_path, respond
+
+router = APIRouter(prefix=f"{API}/jobs", tags=["jobs"])
+
+FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["t1w", "flair"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "t1w": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "T1-weighted image, NIfTI-1/2, .nii or .nii.gz",
+                        },
+                        "flair": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "FLAIR image of the same session, likewise",
+                        },
+                        "options": {"$ref": "#/components/schemas/SegmentationOptions"},
+                    },
+                },
+                "encoding": {"options": {"contentType": "application/json"}},
+            }
+        },
+    }
+}
+JOB_HEADERS = {
+    "Retry-After": {
+        "description": "seconds to wait before asking again; absent once the job has ended",
+        "schema": {"type": "integer"},
+    },
+    "ETag": {"description": "changes when the document does", "schema": {"type": "string"}},
+}
+LOCATION = {"Location": {"description": "path of the job", "schema": {"type": "string"}}}
+IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 while it holds")]
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=JobDocument,
+    openapi_extra=FORM,
+    responses={
+        202: {"headers": LOCATION | JOB_HEADERS, "description": "The job waits for a worker"},
+        **describe(
+            MalformedUpload,
+            UploadStalled,
+            UploadTooLarge,
+            BadOption,
+            UnreadableImage,
+            ImplausibleImage,
+            GeometryAmbiguous,
+            GridMismatch,
+            StoreUnavailable,
+            DiskFull,
+        ),
+    },
+)
+async def submit_job(request: Request, intake: IntakeDep, dispatcher: DispatcherDep) -> Response:
+    """Accept one case, a T1w and a FLAIR image, for segmentation, and answer at once."""
+    record = await intake.accept(request)
+    dispatcher.wake()
+    return respond(
+        job_document(record),
+        status=HTTPStatus.ACCEPTED,
+        headers={"Location": job_path(record), **job_headers(record)},
+    )
+
+
+@router.get("", response_model=JobPage, responses=describe(BadOption, StoreUnavailable))
+def list_jobs(
+    store: StoreDep,
+    state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="jobs a page")] = 20,
+    before: Annotated[
+        str | None, Query(max_length=200, description="cursor from a page's `next`")
+    ] = None,
+) -> JobPage:
+    """List jobs, newest first, a page at a time."""
+    records, cursor = store.list_jobs(state=state, limit=limit, before=before)
+    return JobPage(
+        jobs=tuple(job_document(record) for record in records),
+        next=None if cursor is None else _page_path(state, limit, cursor),
+    )
+
+
+@router.get(
+    "/{job_id}",
+    response_model=JobDocument,
+    responses={
+        200: {"headers": JOB_HEADERS},
+        304: {"description": "Unchanged since the ETag", "headers": JOB_HEADERS},
+        **describe(JobNotFound, StoreUnavailable),
+    },
+)
+def read_job(job_id: UUID, store: StoreDep, if_none_match: IfNoneMatch = None) -> Response:
+    """Tell how a job stands."""
+    record = store.get(job_id)
+    return respond(job_document(record), if_none_match=if_none_match, headers=job_headers(record))
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses={
+        202: {
+            "model": JobDocument,
+            "description": "A worker is on it: it stops within seconds and removes the files",
+            "headers": JOB_HEADERS,
+        },
+        204: {"description": "No worker is on it, and its files are gone"},
+        **describe(JobNotFound, StoreUnavailable),
+    },
+)
+def delete_job(job_id: UUID, store: StoreDep, data: DataDep) -> Response:
+    """Cancel a job that waits or runs; delete one that has ended, its results included.
+
+    A cancelled job stays listed as `dismissed`, without files. A job that had ended is forgotten.
+    """
+    record = store.request_cancel(job_id)
+    if record.state is JobState.RUNNING:
+        return respond(
+            job_document(record), status=HTTPStatus.ACCEPTED, headers=job_headers(record)
+        )
+    if record.state is not JobState.DISMISSED:
+        # The row goes first: it must never promise files that are gone.
+        store.remove(job_id)
+    data.remove_job(job_id)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _page_path(state: JobState | None, limit: int, cursor: str) -> str:
+    """Path of the page that starts at a cursor."""
+    query = {"limit": limit, "before": cursor} | ({} if state is None else {"state": state.value})
+    return f"{API}/jobs?{urlencode(query)}"

@@ -1,0 +1,74 @@
+"""All that the service takes from its surroundings, read once, at start."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import dlb_core
+from dlb_core.errors import BadOption
+
+MIB = 1024 * 1024
+
+_PACKAGE = Path(dlb_core.__file__).parent
+
+
+def default_weights() -> Path:
+    """The bundle inside an installed package, or beside the sources in a checkout."""
+    installed = _PACKAGE / "weights"
+    return installed if installed.is_dir() else _PACKAGE.parent / "weights"
+
+
+class ServiceSettings(BaseModel):
+    """Where the service keeps things, and how much it takes in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Annotated[Path, Field(description="folder shared with the workers")]
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    database_url: str | None = None
+    """SQLAlchemy URL; None: SQLite in the data folder."""
+    weights: Path = Field(default_factory=default_weights)
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    max_upload_mb: Annotated[int, Field(ge=1)] = 512
+    """MiB of one image as sent."""
+    min_free_mb: Annotated[int, Field(ge=0)] = 1024
+    """MiB that must stay free on the data folder's disk."""
+    upload_idle_s: Annotated[float, Field(gt=0)] = 60
+    """An upload that sends nothing for so long is given up."""
+    worker_seen_s: Annotated[float, Field(gt=0)] = 60
+    """A worker not heard of for so long counts as gone."""
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Cap of one image as sent."""
+        return self.max_upload_mb * MIB
+
+    @property
+    def min_free_bytes(self) -> int:
+        """Room that must be left on the disk."""
+        return self.min_free_mb * MIB
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read the variables DLB_<FIELD>, e.g. DLB_DATA; empty ones count as not set.
+
+        Raises
+        ------
+        BadOption
+            DLB_DATA is missing, or a value cannot be used; the variable is named.
+        """
+        values = {
+            name: environ[f"DLB_{name.upper()}"]
+            for name in cls.model_fields
+            if environ.get(f"DLB_{name.upper()}")
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"DLB_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()
+            )
+            raise BadOption(f"environment not usable: {faults}") from error
