@@ -23,6 +23,9 @@ from dlb_core.resampling import resample
 from dlb_core.template import MNI_GRID, load_template
 from dlb_core.volume import Affine, Grid, Mask, Volume
 
+_MANY_NEGATIVE = 0.05
+"""Of the voxels."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NativeImage:
@@ -148,13 +151,15 @@ def preprocess_case(
 
 
 def _not_negative(volume: Volume, mask: Mask | None) -> Volume:
-    """Shift an image with negative values (z-scores, say) so that its least is zero.
+    """The image without negative values: the steps after this one divide and take logarithms.
 
-    Everything after divides by intensities or takes their logarithm.
+    A few of them are the undershoot of an earlier interpolation and become zero; an image with
+    many (z-scores, say) has its zero elsewhere, and is shifted.
     """
     inside = volume.data if mask is None else volume.data[mask]
-    least = min(float(inside.min()), 0.0)
-    return Volume((volume.data - least).astype(np.float32), volume.affine)
+    shifted = float((inside < 0).mean()) > _MANY_NEGATIVE
+    least = float(np.percentile(inside, 0.1)) if shifted else 0.0
+    return Volume(np.maximum(volume.data - least, 0).astype(np.float32), volume.affine)
 
 
 def _noise(volume: Volume, brain: Mask) -> float:
