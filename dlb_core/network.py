@@ -33,7 +33,7 @@ class Architecture(Message):
     @property
     def multiple(self) -> int:
         """Each spatial extent of the input must be a multiple of this."""
-        return 2 ** (self.num_levels - 1)
+        return 1 << (self.num_levels - 1)
 
 
 class Block(nn.Sequential):
@@ -101,3 +101,9 @@ class UNet3d(nn.Module):
 def lesion_probability(scores_BCIJK: Tensor) -> Tensor:
     """Probability of the lesion class (B, I, J, K): softmax over two classes."""
     return torch.sigmoid(scores_BCIJK[:, LESION_CLASS] - scores_BCIJK[:, 0])
+
+
+def place(network: UNet3d, device: torch.device) -> UNet3d:
+    """Move a network to a device, its weights laid out channels-last (faster convolutions)."""
+    # PyTorch's type stubs do not know this overload.
+    return network.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload,no-any-return]

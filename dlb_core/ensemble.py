@@ -1,0 +1,169 @@
+"""Run the ensemble: one network in memory at a time, each loaded once per case.
+
+Axes in names: B batch, C channels, I J K voxels.
+
+A network sees its subvolume and the mirror image of it in the other hemisphere as one batch
+of two, which costs little more than one alone. For a median network the two overlap almost
+wholly: their mean is its one vote. So mirroring a case mirrors its result, exactly.
+
+Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.3 and 3.2.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlb_core.checkpoints import Bundle, build_network, fill
+from dlb_core.contracts import Device, StopCallback
+from dlb_core.errors import Cancelled
+from dlb_core.network import UNet3d, lesion_probability, place
+from dlb_core.tiling import NETWORK_LOCATIONS, Location, NetworkLocation, cut, has_brain
+from dlb_core.volume import Mask
+from dlb_core.voting import Ballot, Consensus
+
+NetworkCallback = Callable[[int], None]
+"""Told how many networks are done."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnsembleRun:
+    """A finished run."""
+
+    consensus: Consensus
+    networks_run: int
+    networks_skipped: int
+    """No brain in their subvolumes."""
+
+
+def run_ensemble(
+    image: NDArray[np.float32],
+    brain_mask: Mask,
+    bundle: Bundle,
+    *,
+    device: Device = Device.CPU,
+    on_network: NetworkCallback = lambda _: None,
+    should_stop: StopCallback = lambda: False,
+) -> EnsembleRun:
+    """Segment one preprocessed case.
+
+    Parameters
+    ----------
+    image : (2, I, J, K) float32
+        T1w and FLAIR on the MNI grid, white matter at 1, 0 outside the brain.
+    brain_mask : (I, J, K) bool
+        Outside of it nothing is lesion.
+    bundle : Bundle
+    device : Device
+        Mixed precision is used on CUDA.
+    on_network : callable
+        Called after each network with the number done, of 75.
+    should_stop : callable
+        Asked before each network.
+
+    Raises
+    ------
+    CheckpointCorrupt
+        A network's weights are not those of the manifest.
+    Cancelled
+        `should_stop` said so.
+    """
+    network = place(build_network(bundle.manifest.architecture), torch.device(device.value))
+    ballot = Ballot(brain_mask.shape, bundle.manifest.vote_threshold)
+    run = skipped = 0
+    for location, weights in _networks_with_weights(bundle, brain_mask):
+        if should_stop():
+            raise Cancelled("the case was cancelled during inference")
+        if weights is None:
+            _cover(ballot, location)
+            skipped += 1
+        else:
+            fill(network, weights, location.name)
+            _predict(network, image, location, ballot, device)
+            run += 1
+        on_network(run + skipped)
+    consensus = _within_brain(ballot.count(), brain_mask)
+    return EnsembleRun(consensus, run, skipped)
+
+
+def _networks_with_weights(
+    bundle: Bundle, brain_mask: Mask
+) -> Iterator[tuple[NetworkLocation, dict[str, Tensor] | None]]:
+    """Each network with its weights, the next one's read meanwhile; None where no brain lies."""
+    needed = [any(has_brain(brain_mask, p) for p in _places(n)) for n in NETWORK_LOCATIONS]
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights") as reader:
+        waiting = [n for n, wanted in enumerate(needed) if wanted]
+        pending = reader.submit(bundle.load, waiting[0]) if waiting else None
+        for index, location in enumerate(NETWORK_LOCATIONS):
+            if not needed[index] or pending is None:
+                yield location, None
+                continue
+            weights = pending.result()
+            following = waiting[waiting.index(index) + 1 :]
+            pending = reader.submit(bundle.load, following[0]) if following else None
+            yield location, weights
+
+
+def _places(location: NetworkLocation) -> tuple[Location, Location]:
+    """The network's subvolume, and the place that it sees mirrored."""
+    return location.primary, location.twin or location.primary.mirrored()
+
+
+def _cover(ballot: Ballot, location: NetworkLocation) -> None:
+    """A network without brain in sight says healthy everywhere."""
+    nothing = np.zeros(location.primary.size, dtype=np.float32)
+    for place in (location.primary, location.twin):
+        if place is not None:
+            ballot.add(place, nothing)
+
+
+@torch.inference_mode()
+def _predict(
+    network: UNet3d,
+    image: NDArray[np.float32],
+    location: NetworkLocation,
+    ballot: Ballot,
+    device: Device,
+) -> None:
+    primary, mirrored = _places(location)
+    batch = np.stack([cut(image, primary), cut(image, mirrored, flipped=True)])
+    x_BCIJK = torch.from_numpy(batch).to(device.value).to(memory_format=torch.channels_last_3d)
+    with torch.autocast(device.value, enabled=device is Device.CUDA):
+        scores_BCIJK = network(x_BCIJK)
+    left, right = lesion_probability(scores_BCIJK.float()).cpu().numpy()
+    right = np.flip(right, axis=0)
+    if location.twin is None:
+        ballot.add(*_join_overlapping(primary, left, mirrored, right))
+    else:
+        ballot.add(primary, left)
+        ballot.add(mirrored, right)
+
+
+def _join_overlapping(
+    primary: Location,
+    left: NDArray[np.float32],
+    mirrored: Location,
+    right: NDArray[np.float32],
+) -> tuple[Location, NDArray[np.float32]]:
+    """A median network's two views as one: their mean where both see, else the one that does."""
+    shift = mirrored.start[0] - primary.start[0]
+    size = primary.size[0] + shift
+    total = np.zeros((size, *primary.size[1:]), dtype=np.float32)
+    views = np.zeros((size, 1, 1), dtype=np.float32)
+    for start, view in ((0, left), (shift, right)):
+        total[start : start + primary.size[0]] += view
+        views[start : start + primary.size[0]] += 1
+    return Location(primary.start, (size, *primary.size[1:])), total / views
+
+
+def _within_brain(consensus: Consensus, brain_mask: Mask) -> Consensus:
+    return Consensus(
+        mask=consensus.mask & brain_mask,
+        probability=consensus.probability * brain_mask,
+        votes=consensus.votes * brain_mask,
+        coverage=consensus.coverage,
+    )

@@ -1,0 +1,82 @@
+"""Where synthetic lesions lie: real lesion shapes moved into another brain's white matter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from dlb_core.synthesis.fields import Array, smooth_field
+from dlb_core.volume import Shape
+
+CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=np.uint8)
+
+
+def soften(mask: NDArray[np.float32], sigma: float) -> Array:
+    """Blur a mask's edge by `sigma` voxels; small lesions keep their peak at 1."""
+    blurred = ndimage.gaussian_filter(mask, sigma, mode="nearest")
+    return np.asarray(np.clip(blurred * 1.25, 0, 1), dtype=np.float32)
+
+
+def transplant(
+    rng: np.random.Generator, donors: Sequence[NDArray[np.uint8]], host_white_matter: Array
+) -> Array:
+    """Join donors' lesions, kept where the host has white matter.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    donors : sequence of (I, J, K) uint8
+        Lesion masks (0 or 1), already cut at the place where they go.
+    host_white_matter : (I, J, K) float32
+        Share of white matter in each voxel of the host.
+
+    Returns
+    -------
+    (I, J, K) float32
+        Share of lesion in each voxel, in [0, 1].
+    """
+    joined = np.zeros(host_white_matter.shape, dtype=np.float32)
+    for donor in donors:
+        np.maximum(joined, donor, out=joined)
+    reach: Array = np.clip(ndimage.gaussian_filter(host_white_matter, 1.0) * 2 - 0.3, 0, 1)
+    lesions: Array = soften(joined, float(rng.uniform(0.3, 0.8))) * reach.astype(np.float32)
+    return lesions
+
+
+@dataclass(frozen=True, slots=True)
+class LesionContrast:
+    """How lesions differ from their surroundings, relative to normal white matter = 1."""
+
+    flair: tuple[float, float] = (1.12, 1.8)
+    t1w: tuple[float, float] = (0.45, 0.97)
+
+
+def lesion_intensities(
+    rng: np.random.Generator, lesions: Array, contrast: LesionContrast
+) -> tuple[Array, Array]:
+    """Intensity of every voxel if it were lesion: (T1w, FLAIR), each lesion its own.
+
+    The brighter in FLAIR, the darker in T1w, loosely; both vary smoothly within a lesion.
+    """
+    labels, count = ndimage.label(lesions > 0.3, CONNECTIVITY_26)
+    labels = _spread(np.asarray(labels), count)
+    strength = np.clip(rng.normal(0.5, 0.28, count + 1), 0, 1).astype(np.float32)
+    damage = np.clip(strength + rng.normal(0, 0.3, count + 1), 0, 1).astype(np.float32)
+    shape: Shape = lesions.shape
+    texture = 1 + 0.06 * smooth_field(rng, shape, rng.uniform(3, 8))
+    flair = np.interp(strength, (0, 1), contrast.flair).astype(np.float32)[labels] * texture
+    t1w = np.interp(damage, (0, 1), contrast.t1w[::-1]).astype(np.float32)[labels] / texture
+    return t1w, flair
+
+
+def _spread(labels: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """Give unlabelled voxels the label of the nearest lesion, so that soft edges match."""
+    if count == 0:
+        return labels
+    nearest = ndimage.distance_transform_edt(
+        labels == 0, return_distances=False, return_indices=True
+    )
+    spread: NDArray[np.int32] = labels[tuple(nearest)]
+    return spread

@@ -1,0 +1,121 @@
+"""T1w and FLAIR made from tissue shares by domain randomisation.
+
+Intensities are relative to normal white matter = 1 in both images, as the pipeline's own
+normalisation leaves them. Ranges come from real cases: docs/training.md gives them.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage
+
+from dlb_core.synthesis.fields import Array, smooth_field, white_noise
+from dlb_core.synthesis.lesion_placement import LesionContrast, lesion_intensities
+from dlb_core.volume import Shape
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastRanges:
+    """From which each sample's contrasts are drawn."""
+
+    t1w_csf: Range = (0.2, 0.45)
+    t1w_grey: Range = (0.58, 0.85)
+    flair_csf: Range = (0.15, 0.6)
+    flair_grey: Range = (1.0, 1.3)
+    lesion: LesionContrast = field(default_factory=LesionContrast)
+    noise: Range = (0.01, 0.06)
+    blur_sigma: Range = (0.3, 0.8)
+    slice_thickness: Range = (1.0, 4.0)
+    bias: Range = (0.0, 0.15)
+
+
+def synthesise(
+    rng: np.random.Generator, tissues: Array, lesions: Array, ranges: ContrastRanges
+) -> Array:
+    """Make one image pair.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    tissues : (3, I, J, K) float32
+        Shares of CSF, grey and white matter, without lesions; their sum is the brain.
+    lesions : (I, J, K) float32
+        Share of lesion, which takes the place of the tissue.
+    ranges : ContrastRanges
+
+    Returns
+    -------
+    (2, I, J, K) float32
+        T1w and FLAIR; 0 outside the brain.
+    """
+    shape: Shape = lesions.shape
+    brain = tissues.sum(0)
+    t1w = _paint(rng, tissues, (rng.uniform(*ranges.t1w_csf), rng.uniform(*ranges.t1w_grey), 1.0))
+    flair_levels = (rng.uniform(*ranges.flair_csf), rng.uniform(*ranges.flair_grey), 1.0)
+    flair = _paint(rng, tissues, flair_levels)
+    flair = _add_bright_structures(rng, flair, tissues)
+    lesion_t1w, lesion_flair = lesion_intensities(rng, lesions, ranges.lesion)
+    t1w += lesions * (lesion_t1w * brain - t1w)
+    flair += lesions * (lesion_flair * brain - flair)
+    images = np.stack([t1w, flair])
+    images[0] = _acquire(rng, images[0], ranges, thick=rng.random() < 0.3)
+    images[1] = _acquire(rng, images[1], ranges, thick=rng.random() < 0.6)
+    for image in images:
+        amplitude = rng.uniform(*ranges.bias)
+        image *= np.exp(amplitude * smooth_field(rng, shape, 48))
+    return np.asarray(images * (brain > 0.3), dtype=np.float32)
+
+
+def _paint(rng: np.random.Generator, tissues: Array, levels: tuple[float, float, float]) -> Array:
+    """Mean intensity per tissue, each slowly varying over space."""
+    shape: Shape = tissues.shape[1:]
+    image = np.zeros(shape, dtype=np.float32)
+    for tissue, level in zip(tissues, levels, strict=True):
+        variation = rng.uniform(0.01, 0.06) * smooth_field(rng, shape, rng.uniform(6, 24))
+        image += tissue * level * (1 + variation)
+    painted: Array = image * (1 + rng.uniform(0.0, 0.04) * smooth_field(rng, shape, 2.5))
+    return painted
+
+
+def _add_bright_structures(rng: np.random.Generator, flair: Array, tissues: Array) -> Array:
+    """Paint what is bright in FLAIR and no lesion: plexus, vessels, septum, the brain's rim."""
+    csf, grey, white = tissues
+    shape: Shape = csf.shape
+    blobs = smooth_field(rng, shape, rng.uniform(2.5, 6)) > rng.uniform(1.3, 2.2)
+    inside = ndimage.gaussian_filter(blobs.astype(np.float32), 0.6) * np.clip(csf * 1.5, 0, 1)
+    flair = flair + inside * (rng.uniform(0.9, 1.6) - flair) * rng.uniform(0, 1)
+    edge = np.clip(1.2 - ndimage.gaussian_filter(csf + grey + white, 1.5), 0, 1)
+    rim = edge * np.clip(smooth_field(rng, shape, 8), 0, None) * rng.uniform(0, 0.8)
+    caps = white * ndimage.gaussian_filter(csf, 2.0) * rng.uniform(0, 0.5)
+    cortex = grey * np.clip(smooth_field(rng, shape, 10) - 0.5, 0, None) * rng.uniform(0, 0.2)
+    return np.asarray(flair + rim + caps + cortex, dtype=np.float32)
+
+
+def _acquire(rng: np.random.Generator, image: Array, ranges: ContrastRanges, thick: bool) -> Array:
+    """Blur, thick slices along one axis (mostly axial) and Rician-like noise."""
+    image = ndimage.gaussian_filter(image, rng.uniform(*ranges.blur_sigma))
+    noise = rng.uniform(*ranges.noise)
+    real = image + noise * white_noise(rng, image.shape)
+    image = np.sqrt(real**2 + (noise * white_noise(rng, image.shape)) ** 2)
+    if thick:
+        axis = int(rng.choice(3, p=(0.15, 0.15, 0.7)))
+        image = _thick_slices(image, axis, rng.uniform(*ranges.slice_thickness))
+    acquired: Array = ndimage.gaussian_filter(image, rng.uniform(0.2, 0.5)).astype(np.float32)
+    return acquired
+
+
+def _thick_slices(image: Array, axis: int, thickness: float) -> Array:
+    """Average over slices of `thickness` voxels and interpolate back."""
+    length = image.shape[axis]
+    averaged = ndimage.gaussian_filter1d(image, thickness / 2.355, axis=axis)
+    centres = np.arange(thickness / 2, length, thickness)
+    position = np.clip(np.interp(np.arange(length), centres, np.arange(len(centres))), 0, None)
+    low = np.floor(position).astype(int)
+    high = np.minimum(low + 1, len(centres) - 1)
+    slices = np.take(averaged, np.clip(np.round(centres), 0, length - 1).astype(int), axis)
+    weight = (position - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+    return np.asarray(
+        np.take(slices, low, axis) * (1 - weight) + np.take(slices, high, axis) * weight
+    )

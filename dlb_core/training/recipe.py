@@ -1,0 +1,76 @@
+"""A training run's settings: `paper` as published, `compact` for small compute."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from dlb_core.contracts import Message
+from dlb_core.network import Architecture
+from dlb_core.training.losses import LossName
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Schedule(StrEnum):
+    """How the learning rate moves over a run's steps."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+class SampleMix(Message):
+    """Where samples come from; shares, relative to one another."""
+
+    labelled: Annotated[float, Field(ge=0, description="real images, real lesions")] = 1.0
+    transplanted: Annotated[float, Field(ge=0, description="real images, lesions added")] = 0.0
+    synthesised: Annotated[float, Field(ge=0, description="images from tissue labels")] = 0.0
+
+
+class Recipe(Message):
+    """Everything that decides the weights, given the data."""
+
+    name: str
+    architecture: Architecture
+    loss: Annotated[LossName, Field(strict=False)]
+    subvolume_size: Annotated[int, Field(ge=8, description="edge of a training cube, voxels")]
+    batch_size: Annotated[int, Field(ge=1)]
+    num_steps: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Annotated[Schedule, Field(strict=False)] = Schedule.CONSTANT
+    steps_per_epoch: Annotated[int, Field(ge=1, description="steps between validations")] = 100
+    patience: Annotated[int, Field(ge=1, description="epochs without a better loss")] = 50
+    lesion_centred: Annotated[Share, Field(description="subvolumes centred on a lesion")] = 0.0
+    mix: SampleMix = SampleMix()
+    quality_augmentation: bool = True
+    intensity_augmentation: bool = False
+    seed: int = 0
+
+
+PAPER = Recipe(
+    name="paper",
+    architecture=Architecture(width=24, num_levels=4, dropout=0.5),
+    loss=LossName.GENERALISED_JACCARD,
+    subvolume_size=96,
+    batch_size=1,
+    num_steps=50_000,
+    learning_rate=1e-4,
+)
+"""As published; the width is our choice, since the paper does not print it."""
+
+COMPACT = Recipe(
+    name="compact",
+    architecture=Architecture(width=8, num_levels=4, dropout=0.1),
+    loss=LossName.JACCARD_CROSS_ENTROPY,
+    subvolume_size=64,
+    batch_size=2,
+    num_steps=3000,
+    learning_rate=1e-3,
+    schedule=Schedule.COSINE,
+    lesion_centred=0.7,
+    mix=SampleMix(labelled=0.2, transplanted=0.3, synthesised=0.5),
+    intensity_augmentation=True,
+)
+"""For a few CPU hours and few labelled cases: synthesis, short schedule, light dropout."""
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT)}
