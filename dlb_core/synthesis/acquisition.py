@@ -138,4 +138,4 @@ def sample(image: Array, source: Grid, target: Grid, to_source: Affine, subslice
 def _sensitivity(rng: np.random.Generator, shape: Shape) -> Array:
     """Smooth over about half the field of view, mean 0."""
     coils = smooth_field(rng, shape, max(shape) / 2)
-    return coils - coils.mean(dtype=np.float64).astype(np.float32)
+    return np.asarray(coils - np.float32(coils.mean(dtype=np.float64)), dtype=np.float32)

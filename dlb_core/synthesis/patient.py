@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from dlb_core.artefacts import write_text
@@ -169,7 +170,7 @@ def _tilted(rng: np.random.Generator, protocol: Protocol) -> Protocol:
     return replace(protocol, tilt_deg=(x, y, z))
 
 
-def _rigid(angles_deg: np.ndarray, shift_mm: np.ndarray) -> Affine:
+def _rigid(angles_deg: NDArray[np.float64], shift_mm: NDArray[np.float64]) -> Affine:
     transform = np.eye(4)
     transform[:3, :3] = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix()
     transform[:3, 3] = shift_mm
