@@ -46,7 +46,8 @@ def _serve(settings: WorkerSettings, store: JobStore) -> int:
     worker = make_worker_app(settings).Worker(
         hostname=worker_id,
         queues=[INFERENCE_QUEUE],
-        loglevel="INFO",
+        loglevel="WARNING",
+        quiet=True,
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,

@@ -106,6 +106,7 @@ class EmbeddedRedis:
             # Messages must not be thrown away to make room.
             "maxmemory-policy": "noeviction",
             "loglevel": "warning",
+            "logfile": "server.log",
             "daemonize": "no",
         }
         return [str(binary)] + [

@@ -33,3 +33,6 @@ def configure_logging(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # These tell every step of theirs at INFO, in free text; our own events say what matters.
+    for name in ("alembic", "celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))

@@ -1,0 +1,95 @@
+"""A small real pipeline for tests of the job machinery: reads the pair, thresholds FLAIR.
+
+It has the signature, the progress and the artefacts' manners of the real one, without its
+minutes. The options' label asks for more: `pace-0.05` sleeps between its 75 steps, `crash`
+kills its own process in the middle, `leak` fails with a path in its message.
+"""
+
+import gzip
+import os
+import signal
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from dlb_core.artefacts import MASK_FLAIR, REPORT_JSON, whole_file, write_text
+from dlb_core.contracts import (
+    NUM_NETWORKS,
+    Device,
+    Progress,
+    ProgressCallback,
+    SegmentationOptions,
+    Stage,
+    StopCallback,
+)
+from dlb_core.errors import Cancelled, GridMismatch
+from dlb_core.report.document import ModelIdentity, Report, Totals
+
+MODEL = ModelIdentity(name="threshold", version="1", sha256="0" * 64, description="for tests")
+
+
+def segment_case(
+    t1w: Path,
+    flair: Path,
+    output: Path,
+    *,
+    options: SegmentationOptions,
+    bundle: Path,
+    device: Device = Device.CPU,
+    num_threads: int | None = None,
+    on_progress: ProgressCallback,
+    should_stop: StopCallback,
+) -> Report:
+    """Mark FLAIR's brightest voxels inside T1w's head."""
+    on_progress(Progress(stage=Stage.READING))
+    head, image = nib.load(t1w), nib.load(flair)
+    if head.shape != image.shape:
+        raise GridMismatch("T1w and FLAIR differ in shape: send two images of one grid")
+    _walk(options.label, on_progress, should_stop)
+    mask = (image.get_fdata() > 2.0) & (head.get_fdata() > 0.0)
+    _write(output, mask, image.affine, options)
+    return _report(mask, options)
+
+
+def _walk(label: str, on_progress: ProgressCallback, should_stop: StopCallback) -> None:
+    pace_s = float(label.removeprefix("pace-")) if label.startswith("pace-") else 0.0
+    for done in range(NUM_NETWORKS + 1):
+        if should_stop():
+            raise Cancelled("told to stop")
+        on_progress(Progress(stage=Stage.INFERENCE, done=done, total=NUM_NETWORKS))
+        time.sleep(pace_s)
+        if done == 30 and label == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if done == 30 and label == "leak":
+            raise RuntimeError("cannot open /home/secret/patient.nii")
+
+
+def _write(
+    output: Path, mask: np.ndarray, affine: np.ndarray, options: SegmentationOptions
+) -> None:
+    """Land both artefacts whole."""
+    image = nib.Nifti1Image(mask.astype(np.uint8), affine)
+    with whole_file(output / MASK_FLAIR) as file:
+        file.write(gzip.compress(image.to_bytes()))
+    write_text(output / REPORT_JSON, _report(mask, options).model_dump_json())
+
+
+def _report(mask: np.ndarray, options: SegmentationOptions) -> Report:
+    totals = Totals(
+        lesion_count=1,
+        lesion_volume_ml=float(mask.sum()) / 1000,
+        brain_volume_ml=1.0,
+        lesion_load_percent=0.1,
+    )
+    return Report(
+        label=options.label,
+        created="2026-01-01T00:00:00Z",
+        software_version="0",
+        model=MODEL,
+        options=options,
+        totals=totals,
+        lesions=(),
+        quality=(),
+    )

@@ -1,0 +1,242 @@
+"""Kills, outages and freezes: no job is lost, none ends twice.
+
+Real processes get real signals; leases are short so that this takes seconds.
+"""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from job_harness import (
+    PATIENCE_S,
+    SHORT_LEASE,
+    Installation,
+    broker_binaries,
+    kill_tree,
+    signal_all,
+    tree_of,
+    wait_until,
+)
+from redis import Redis
+
+from dlb_core.artefacts import sha256_of
+from dlb_core.contracts import FINAL_STATES, JobState
+from dlb_core.errors import StoreUnavailable
+from dlb_core.jobs.queue import redis_url
+
+NUM_KILLS = int(os.environ.get("DLB_TEST_KILLS", "4"))
+"""Kills of the random campaign; docs/reliability.md reports a longer one."""
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+    """An installation without workers, on either broker."""
+    installation = Installation(tmp_path, broker_binary=broker_binaries()[request.param])
+    try:
+        yield installation
+    finally:
+        installation.close()
+
+
+def assert_published_once(installation: Installation, job_id: object, *, attempt: int) -> None:
+    """The job ended well, with that attempt's files and no other's."""
+    job = installation.wait_for_end(job_id)  # type: ignore[arg-type]
+    assert job.state is JobState.SUCCESSFUL, job.error_message
+    assert job.attempts == attempt
+    attempts = installation.folder.job(job.id) / "attempts"
+    wait_until(lambda: [path.name for path in attempts.iterdir()] == [str(job.fence)])
+    for entry in job.artefacts:
+        assert sha256_of(attempts / str(job.fence) / entry.name) == entry.sha256
+
+
+def pool_child_of(worker_pid: int) -> psutil.Process:
+    """The process in which Celery runs the task: the parent of the case's process."""
+    processes = psutil.Process(worker_pid).children(recursive=True)
+    case = next(process for process in processes if "worker.case" in process.cmdline())
+    parent = case.parent()
+    assert parent is not None
+    return parent
+
+
+def test_a_job_whose_worker_is_killed_runs_again_and_ends_once(installation: Installation) -> None:
+    """kill -9 of everything, as a power cut or the kernel's memory killer does."""
+    first = installation.start_worker(**SHORT_LEASE)
+    job_id = installation.submit(label="pace-0.02")
+    installation.wait_for_middle(job_id)
+
+    kill_tree(first)
+    installation.start_worker()
+
+    assert_published_once(installation, job_id, attempt=2)
+
+
+def test_a_job_survives_a_broker_that_forgot_everything(installation: Installation) -> None:
+    """The message is only a hint: FLUSHALL while a job waits costs a second, not the job."""
+    job_id = installation.submit()
+    wait_until(lambda: installation.queue.length() == 1)
+    with Redis.from_url(redis_url(installation.broker.url)) as client:
+        client.flushall()
+
+    installation.start_worker()
+
+    assert_published_once(installation, job_id, attempt=1)
+
+
+def test_a_case_outlives_its_broker(installation: Installation) -> None:
+    """Redis killed in mid-case: the case goes on, ends once, and the worker takes new jobs."""
+    installation.start_worker()
+    job_id = installation.submit(label="pace-0.04")
+    installation.wait_for_middle(job_id)
+
+    kill_broker_and_restart(installation)
+
+    assert_published_once(installation, job_id, attempt=1)
+    assert_published_once(installation, installation.submit(), attempt=1)
+
+
+def kill_broker_and_restart(installation: Installation) -> None:
+    """Kill -9 the broker, and let its supervisor bring it back."""
+    pid = installation.broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: installation.broker.pid is None)
+
+    def answers() -> bool:
+        installation.broker.keep_running()
+        try:
+            installation.queue.ping()
+        except StoreUnavailable:
+            return False
+        return True
+
+    wait_until(answers)
+
+
+@pytest.mark.parametrize("installation", ["valkey"], indirect=True)
+def test_a_killed_pool_process_is_replaced_and_its_job_runs_again(
+    installation: Installation,
+) -> None:
+    """Celery tells no one when a child is killed: the lease must."""
+    worker = installation.start_worker(**SHORT_LEASE)
+    job_id = installation.submit(label="pace-0.02")
+    installation.wait_for_middle(job_id)
+
+    pool_child_of(worker.pid).kill()
+
+    # The same worker goes on with its short lease: a slow machine may cost it another attempt.
+    job = installation.wait_for_end(job_id)
+    assert job.attempts >= 2
+    assert_published_once(installation, job_id, attempt=job.attempts)
+    assert worker.poll() is None
+
+
+@pytest.mark.parametrize("installation", ["valkey"], indirect=True)
+def test_a_frozen_worker_cannot_publish_after_its_lease(installation: Installation) -> None:
+    """A laptop lid, a paused VM: the thawed worker finds its job taken, and leaves no trace."""
+    frozen = installation.start_worker(**SHORT_LEASE)
+    job_id = installation.submit(label="pace-0.02")
+    installation.wait_for_middle(job_id)
+    processes = tree_of(frozen)
+    signal_all(processes, signal.SIGSTOP)
+    installation.wait_for(job_id, lambda job: job.state is JobState.ACCEPTED)
+
+    installation.start_worker()
+    installation.wait_for(job_id, lambda job: job.fence == 2)
+    signal_all(processes, signal.SIGCONT)
+
+    assert_published_once(installation, job_id, attempt=2)
+    wait_until(lambda: "attempt_withdrawn" in installation.log.read_text())
+
+
+@pytest.mark.parametrize("installation", ["valkey"], indirect=True)
+def test_results_finished_while_the_worker_was_frozen_are_not_published(
+    installation: Installation,
+) -> None:
+    """The case ends and its files lie ready, but the worker that would publish them is late."""
+    frozen = installation.start_worker(**SHORT_LEASE)
+    job_id = installation.submit(label="pace-0.02")
+    installation.wait_for_middle(job_id)
+    late = pool_child_of(frozen.pid)
+    late.suspend()
+    installation.wait_for(job_id, lambda job: job.state is JobState.ACCEPTED)
+    assert any(installation.folder.attempt(job_id, 1).glob("*.nii.gz"))
+
+    installation.start_worker()
+    installation.wait_for(job_id, lambda job: job.fence == 2)
+    late.resume()
+
+    assert_published_once(installation, job_id, attempt=2)
+
+
+@pytest.mark.parametrize("installation", ["valkey"], indirect=True)
+def test_a_job_whose_workers_always_die_fails_with_the_cause(installation: Installation) -> None:
+    """A case that takes the machine down must not be tried for ever."""
+    job_id = installation.submit(label="pace-0.5")
+    for attempt in (1, 2, 3):
+        worker = installation.start_worker(**SHORT_LEASE)
+        installation.wait_for(job_id, lambda job, number=attempt: job.fence == number)
+        installation.wait_for_middle(job_id)
+        kill_tree(worker)
+
+    job = installation.wait_for_end(job_id)
+
+    assert (job.state, job.error_code, job.attempts) == (JobState.FAILED, "worker-died", 3)
+    assert job.error_message is not None
+    assert "died or stopped answering 3 times" in job.error_message
+    assert "inference" in job.error_message
+    wait_until(lambda: not installation.folder.job(job_id).exists())
+
+
+@pytest.mark.parametrize("installation", ["valkey"], indirect=True)
+def test_a_cancelled_job_whose_worker_died_is_dismissed(installation: Installation) -> None:
+    """Nobody is left to see the flag: the dispatcher acts on it when the lease ends."""
+    worker = installation.start_worker(**SHORT_LEASE)
+    job_id = installation.submit(label="pace-1")
+    installation.wait_for_middle(job_id)
+    kill_tree(worker)
+
+    installation.store.request_cancel(job_id)
+
+    assert installation.wait_for_end(job_id).state is JobState.DISMISSED
+    wait_until(lambda: not installation.folder.job(job_id).exists())
+
+
+def test_random_kills_lose_no_job_and_end_none_twice(installation: Installation) -> None:
+    """Workers, pool processes, cases and the broker die at random; every message is doubled."""
+    dice = random.Random(75)  # noqa: S311  # which process dies next, no secret
+    settings = SHORT_LEASE | {"DLB_MAX_ATTEMPTS": "1000"}
+    installation.dispatcher.stop()
+    installation.dispatcher = installation.make_dispatcher(max_attempts=1000)
+    installation.dispatcher.start()
+    installation.start_worker(**settings)
+    jobs = [installation.submit(label="pace-0.01") for _ in range(NUM_KILLS)]
+    for _ in range(NUM_KILLS):
+        for job_id in jobs:
+            installation.queue.send(job_id)
+        time.sleep(dice.uniform(0.2, 1.5))
+        kill_something(installation, dice)
+        installation.keep_worker_running(**settings)
+
+    def all_ended() -> bool:
+        installation.keep_worker_running(**settings)
+        return all(installation.store.get(job_id).state in FINAL_STATES for job_id in jobs)
+
+    wait_until(all_ended, patience_s=PATIENCE_S + 10 * NUM_KILLS)
+    for job_id in jobs:
+        assert_published_once(installation, job_id, attempt=installation.store.get(job_id).attempts)
+
+
+def kill_something(installation: Installation, dice: random.Random) -> None:
+    """Kill -9 the broker, or one process of the worker's."""
+    worker = installation.workers[-1]
+    victims = [None, *tree_of(worker)] if worker.poll() is None else [None]
+    victim = dice.choice(victims)
+    if victim is None:
+        kill_broker_and_restart(installation)
+    else:
+        signal_all([victim], signal.SIGKILL)
