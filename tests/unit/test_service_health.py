@@ -1,0 +1,121 @@
+"""Health checks, the installed weights, and the settings."""
+
+from pathlib import Path
+
+import pytest
+from service_kit import service
+
+from dlb_core.documents import Health, HealthDocument, ModelDocument, ModelList, Problem
+from dlb_core.errors import BadOption
+from service.settings import ServiceSettings
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that uvicorn uses."""
+    return "asyncio"
+
+
+def statuses(document: HealthDocument) -> dict[str, Health]:
+    """Name of each check -> its outcome."""
+    return {check.name: check.status for check in document.checks}
+
+
+@pytest.mark.anyio
+async def test_without_broker_and_worker_jobs_are_still_taken(tmp_path: Path) -> None:
+    """The database is the truth: a missing broker delays jobs, it does not refuse them."""
+    async with service(tmp_path) as (client, _):
+        answer = await client.get("/health/ready")
+
+    document = HealthDocument.model_validate_json(answer.content)
+    assert (answer.status_code, document.status) == (200, Health.DEGRADED)
+    assert statuses(document) == {
+        "database": Health.OK,
+        "disk": Health.OK,
+        "weights": Health.OK,
+        "broker": Health.DEGRADED,
+        "worker": Health.DEGRADED,
+    }
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_was_heard_of_counts(tmp_path: Path) -> None:
+    """Readiness tells an operator whether anything will be done."""
+    async with service(tmp_path) as (client, services):
+        services.store.worker_seen("worker-1")
+        answer = await client.get("/health/ready")
+
+    document = HealthDocument.model_validate_json(answer.content)
+    assert statuses(document)["worker"] is Health.OK
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("weights", {"weights": Path("nowhere")}), ("disk", {"min_free_mb": 2**40})],
+)
+async def test_what_no_job_can_do_without_makes_it_unready(
+    tmp_path: Path, name: str, changes: dict[str, object]
+) -> None:
+    """503 names the check that failed, so that the operator need not guess."""
+    async with service(tmp_path, **changes) as (client, _):
+        answer = await client.get("/health/ready")
+        alive = await client.get("/health/live")
+
+    document = HealthDocument.model_validate_json(answer.content)
+    assert (answer.status_code, document.status) == (503, Health.FAILED)
+    assert statuses(document)[name] is Health.FAILED
+    assert str(tmp_path) not in answer.text
+    assert alive.status_code == 200
+
+
+@pytest.mark.anyio
+async def test_the_installed_weights_are_described(tmp_path: Path) -> None:
+    """A result is worth little without knowing what made it."""
+    async with service(tmp_path) as (client, _):
+        listed = ModelList.model_validate_json((await client.get("/v1/models")).content)
+        answer = await client.get(listed.models[0].href)
+
+    document = ModelDocument.model_validate_json(answer.content)
+    assert (document.id, document.name, document.version) == (
+        "test-bundle-1.0",
+        "Test Bundle",
+        "1.0",
+    )
+    assert document.card == "# Test Bundle\n"
+    assert document.manifest["description"] == "for tests"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("manifest", [None, "{", "[]", '{"name": "x"}'])
+async def test_damaged_weights_are_the_installations_fault(
+    tmp_path: Path, manifest: str | None
+) -> None:
+    """500, with what is wrong, and no path of the server."""
+    async with service(tmp_path) as (client, services):
+        path = services.settings.weights / "manifest.json"
+        path.unlink() if manifest is None else path.write_text(manifest)
+        answer = await client.get("/v1/models")
+
+    problem = Problem.model_validate_json(answer.content)
+    assert (answer.status_code, problem.code) == (500, "checkpoint-corrupt")
+    assert str(tmp_path) not in answer.text
+
+
+def test_settings_come_from_the_environment(tmp_path: Path) -> None:
+    """Empty variables count as not set: compose files pass them so."""
+    settings = ServiceSettings.from_environment(
+        {"DLB_DATA": str(tmp_path), "DLB_PORT": "9000", "DLB_DATABASE_URL": "", "PATH": "/bin"}
+    )
+
+    assert (settings.data, settings.port, settings.database_url) == (tmp_path, 9000, None)
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [({}, "DLB_DATA"), ({"DLB_DATA": "d", "DLB_MAX_UPLOAD_MB": "much"}, "DLB_MAX_UPLOAD_MB")],
+)
+def test_a_setting_that_cannot_be_used_is_named(environ: dict[str, str], named: str) -> None:
+    """An operator must see which variable to mend."""
+    with pytest.raises(BadOption, match=named):
+        ServiceSettings.from_environment(environ)
