@@ -95,7 +95,7 @@ class SegmentationOptions(Message):
             ge=0,
             le=1000,
             allow_inf_nan=False,
-            description="lesions smaller than this, in mm3 on the 1 mm MNI grid, are dropped",
+            description="lesions smaller than this, in mm3 of the patient's own space, are dropped",
         ),
     ] = 3.0
     label: Annotated[

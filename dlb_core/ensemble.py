@@ -116,9 +116,9 @@ def _places(location: NetworkLocation) -> tuple[Location, Location]:
 def _cover(ballot: Ballot, location: NetworkLocation) -> None:
     """A network without brain in sight says healthy everywhere."""
     nothing = np.zeros(location.primary.size, dtype=np.float32)
-    for place in (location.primary, location.twin):
-        if place is not None:
-            ballot.add(place, nothing)
+    for subvolume in (location.primary, location.twin):
+        if subvolume is not None:
+            ballot.add(subvolume, nothing)
 
 
 @torch.inference_mode()

@@ -1,0 +1,55 @@
+"""Arguments that every subcommand has that takes one case."""
+
+import argparse
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dlb_core.contracts import InputState, SegmentationOptions
+from dlb_core.errors import BadOption
+
+
+def add_case_options(parser: argparse.ArgumentParser) -> None:
+    """Add the images and what may be chosen for them."""
+    parser.add_argument("--t1w", type=Path, required=True, metavar="FILE", help="T1w NIfTI file")
+    parser.add_argument(
+        "--flair", type=Path, required=True, metavar="FILE", help="FLAIR NIfTI file"
+    )
+    parser.add_argument(
+        "--input-state",
+        choices=[state.value for state in InputState],
+        default=InputState.RAW.value,
+        help="skull_stripped: zero marks all that is not brain, in both images (default: raw)",
+    )
+    parser.add_argument("--label", default="", help="printed on the report; no patient identifiers")
+    parser.add_argument(
+        "--minimum-lesion-mm3",
+        type=float,
+        default=3.0,
+        metavar="MM3",
+        help="drop smaller lesions (default: 3)",
+    )
+    parser.add_argument(
+        "--ignore-quality-failures", action="store_true", help="go on where a check fails"
+    )
+
+
+def parse_case_options(args: argparse.Namespace) -> SegmentationOptions:
+    """Check the options before anything is done.
+
+    Raises
+    ------
+    BadOption
+        Names each option at fault.
+    """
+    try:
+        return SegmentationOptions(
+            input_state=InputState(args.input_state),
+            minimum_lesion_mm3=args.minimum_lesion_mm3,
+            label=args.label,
+            ignore_quality_failures=args.ignore_quality_failures,
+        )
+    except ValidationError as error:
+        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}
+        listed = "; ".join(f"--{name.replace('_', '-')}: {text}" for name, text in faults.items())
+        raise BadOption(listed, fields=faults) from error

@@ -1,0 +1,42 @@
+"""What the subcommands show of a case: one progress bar, and a summary at the end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from dlb_core import artefacts
+from dlb_core.report.document import RESEARCH_USE, CheckStatus, Report
+
+_COLOURS = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red"}
+
+
+@contextmanager
+def progress_bar(console: Console, description: str) -> Iterator[tuple[Progress, TaskID]]:
+    """Show one bar, from 0 to 1."""
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=40),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        yield bar, bar.add_task(description, total=1.0)
+
+
+def summarise(report: Report, folder: Path, console: Console) -> None:
+    """Print the case's numbers, the quality checks, and where the report lies."""
+    totals = report.totals
+    console.print(
+        f"\n[bold]{totals.lesion_count} lesions, {totals.lesion_volume_ml:.2f} ml[/bold] "
+        f"({totals.lesion_load_percent:.2f} % of {totals.brain_volume_ml:.0f} ml brain)",
+        highlight=False,
+    )
+    for check in report.quality:
+        colour = _COLOURS[check.status]
+        console.print(f"  [{colour}]{check.status.value:>4}[/{colour}]  {escape(check.title)}")
+    console.print(f"\nreport: {folder / artefacts.REPORT_HTML}", markup=False, soft_wrap=True)
+    console.print(RESEARCH_USE, style="dim")

@@ -1,0 +1,122 @@
+"""`dlb dataset prepare` and `dlb train`: from labelled cases to a bundle of weights."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dlb_core.cli.display import progress_bar
+from dlb_core.errors import BadOption
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommands."""
+    _add_dataset(subparsers)
+    _add_train(subparsers)
+
+
+def _add_dataset(subparsers: Any) -> None:
+    dataset = subparsers.add_parser("dataset", help="prepare a data set for training")
+    actions = dataset.add_subparsers(dest="action", required=True, metavar="ACTION")
+    prepare = actions.add_parser(
+        "prepare",
+        help="preprocess every case of a table into a cache",
+        description="Bring every case of DATASET/cases.tsv into MNI space; see docs/training.md.",
+    )
+    prepare.add_argument("dataset", type=Path, help="folder with cases.tsv")
+    prepare.add_argument("--cache", type=Path, required=True, metavar="DIR", help="where to")
+    prepare.set_defaults(run=run_prepare)
+
+
+def _add_train(subparsers: Any) -> None:
+    train = subparsers.add_parser(
+        "train",
+        help="train the generic network and write a bundle of it",
+        description="Train the generic network on a prepared cache, or go on with a run that was "
+        "interrupted, and write a bundle in which all 75 networks are copies of it.",
+    )
+    train.add_argument("--cache", type=Path, required=True, metavar="DIR", help="prepared cases")
+    train.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="run")
+    train.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="bundle to write")
+    train.add_argument("--recipe", choices=["paper", "compact"], default="compact")
+    train.add_argument("--steps", type=int, default=None, help="instead of the recipe's own number")
+    train.add_argument(
+        "--without", default="", metavar="SUBJECTS", help="leave out, comma-separated (to test on)"
+    )
+    train.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    train.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    train.add_argument("--vote-threshold", type=float, default=0.5, help="default: 0.5")
+    train.add_argument("--name", default="custom-generic")
+    train.add_argument("--version", default="1")
+    train.add_argument("--description", default="One generic network, copied to all 75 places.")
+    train.set_defaults(run=run_train)
+
+
+def run_prepare(args: argparse.Namespace) -> int:
+    """Fill the cache."""
+    from dlb_core.training.prepare import prepare_dataset
+
+    console = Console()
+    with progress_bar(console, "preparing") as (bar, task):
+        added = prepare_dataset(
+            args.dataset,
+            args.cache,
+            on_case=lambda name, n, total: bar.update(
+                task, completed=n / total, description=f"{name} ({n + 1}/{total})"
+            ),
+        )
+    console.print(f"{added} cases prepared in {args.cache}", highlight=False)
+    return 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Train and write the bundle."""
+    import torch
+    from safetensors.torch import load_file
+
+    from dlb_core.checkpoints import write_bundle
+    from dlb_core.training.cache import open_cache
+    from dlb_core.training.recipe import RECIPES
+    from dlb_core.training.samples import SampleMaker
+    from dlb_core.training.trainer import EpochResult, train
+
+    if not 0 < args.vote_threshold < 1:
+        raise BadOption("--vote-threshold: between 0 and 1")
+    torch.set_num_threads(args.threads)
+    recipe = RECIPES[args.recipe]
+    if args.steps is not None:
+        recipe = recipe.model_copy(update={"num_steps": args.steps})
+    left_out = frozenset(filter(None, args.without.split(",")))
+    cases = open_cache(args.cache, without_subjects=left_out)
+    console = Console(highlight=False)
+
+    def show(result: EpochResult) -> None:
+        left = (recipe.num_steps - result.step) / result.steps_per_s
+        console.print(
+            f"{time.strftime('%H:%M:%S')}  step {result.step}/{recipe.num_steps}  "
+            f"loss {result.training_loss:.4f}  {result.steps_per_s:.2f} steps/s  "
+            f"{left / 60:.0f} min left"
+        )
+
+    weights = load_file(
+        train(args.folder, recipe, SampleMaker(cases, recipe), device=args.device, on_epoch=show)
+    )
+    bundle = write_bundle(
+        args.bundle,
+        lambda _: weights,
+        name=args.name,
+        version=args.version,
+        description=args.description,
+        architecture=recipe.architecture,
+        vote_threshold=args.vote_threshold,
+        training={
+            "recipe": recipe.model_dump(mode="json"),
+            "cases": [case.entry.name for case in cases],
+            "left_out_subjects": sorted(left_out),
+        },
+        shared_file="generic.safetensors",
+    )
+    console.print(f"bundle {bundle.manifest.name} {bundle.manifest.version} in {args.bundle}")
+    return 0

@@ -1,0 +1,64 @@
+"""From the ensemble's consensus to lesion masks, on the MNI grid and on the patient's own.
+
+A native mask is made as the field does it: the probability is resampled linearly, then
+thresholded. So that it says what the vote said, the probability is first held at or above the
+threshold inside the voted mask, and below it elsewhere.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlb_core.lesions import remove_small
+from dlb_core.resampling import to_native
+from dlb_core.volume import Affine, Grid, Mask
+from dlb_core.voting import Consensus
+
+_JUST_BELOW = 1e-3
+
+
+def lesion_mask(
+    consensus: Consensus, brain_mask: Mask, *, minimum_mm3: float, voxel_mm3: float
+) -> Mask:
+    """The voted mask inside the brain, without lesions smaller than `minimum_mm3`.
+
+    Parameters
+    ----------
+    consensus : Consensus
+    brain_mask : (I, J, K) bool
+    minimum_mm3 : float
+        In the patient's own space.
+    voxel_mm3 : float
+        What one MNI voxel measures in the patient's own space.
+    """
+    return remove_small(consensus.mask & brain_mask, minimum_mm3, voxel_mm3)
+
+
+def native_mask(
+    mask: Mask,
+    probability: NDArray[np.float32],
+    native_grid: Grid,
+    native_to_mni: Affine,
+    *,
+    threshold: float,
+) -> Mask:
+    """The lesion mask on a native image's voxels.
+
+    Parameters
+    ----------
+    mask : (181, 217, 181) bool
+        Final mask on the MNI grid.
+    probability : (181, 217, 181) float32
+        Mean lesion probability.
+    native_grid : Grid
+    native_to_mni : (4, 4) float
+        Native world mm -> MNI world mm.
+    threshold : float
+        The bundle's vote threshold.
+    """
+    faithful = np.where(
+        mask,
+        np.maximum(probability, threshold),
+        np.minimum(probability, threshold - _JUST_BELOW),
+    )
+    native: Mask = to_native(faithful, native_grid, native_to_mni) >= threshold
+    return native

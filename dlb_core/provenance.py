@@ -1,0 +1,60 @@
+"""What must be written down so that a result can be explained and repeated."""
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from dlb_core import __version__
+from dlb_core.artefacts import sha256_of
+from dlb_core.checkpoints import Bundle
+from dlb_core.report.document import InputRecord, ModelIdentity
+from dlb_core.validation import check_header
+
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "nibabel",
+    "deepbet",
+    "picsl-greedy",
+    "SimpleITK",
+    "scikit-image",
+    "KDEpy",
+    "nilearn",
+    "safetensors",
+)
+"""Those whose version can change a result."""
+
+
+def utc_now() -> str:
+    """The time, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def library_versions() -> dict[str, str]:
+    """Installed versions of `LIBRARIES`, and our own."""
+    return {"deeplesionbrain-service": __version__} | {name: version(name) for name in LIBRARIES}
+
+
+def input_record(path: Path, role: Literal["T1w", "FLAIR"]) -> InputRecord:
+    """An input by its content: neither name nor path, which may tell who it is."""
+    facts = check_header(path, role=role)
+    return InputRecord(
+        role=role,
+        sha256=sha256_of(path),
+        shape=facts.shape,
+        voxel_sizes_mm=facts.voxel_sizes,
+        orientation=facts.orientation,
+    )
+
+
+def model_identity(bundle: Bundle) -> ModelIdentity:
+    """Which weights are at work."""
+    manifest = bundle.manifest
+    return ModelIdentity(
+        name=manifest.name,
+        version=manifest.version,
+        sha256=bundle.sha256,
+        description=manifest.description,
+    )
