@@ -146,6 +146,12 @@ class BrokerMissing(ModelError):
     code = "broker-missing"
 
 
+class StackNotReady(ModelError):
+    """The processes of a local service did not come up."""
+
+    code = "not-ready"
+
+
 class StageFailed(DlbError):
     """A stage of the pipeline failed on this case."""
 

@@ -115,7 +115,7 @@ class Attempt:
             return
         self._log("job_successful", artefacts=len(artefacts))
         self._folder.remove_inputs(claim.job_id)
-        self._folder.remove_attempts_before(claim.job_id, claim.fence)
+        self._folder.remove_other_attempts(claim.job_id, claim.fence)
 
     def _give_up(self, end: Failed) -> None:
         """Record why the attempt failed; the job fails, or waits for another attempt."""

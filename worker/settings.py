@@ -6,20 +6,13 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-import dlb_core
+from dlb_core.bundled import default_bundle
 from dlb_core.contracts import Device
 from dlb_core.errors import BadOption
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import MAX_ATTEMPTS
 
 PositiveSeconds = Annotated[float, Field(gt=0)]
-
-
-def default_weights() -> Path:
-    """The bundle inside an installed package, or beside the sources in a checkout."""
-    package = Path(dlb_core.__file__).parent
-    installed = package / "weights"
-    return installed if installed.is_dir() else package.parent / "weights"
 
 
 class WorkerSettings(BaseModel):
@@ -32,7 +25,7 @@ class WorkerSettings(BaseModel):
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str | None = None
     """SQLAlchemy URL; None: SQLite in the data folder."""
-    weights: Path = Field(default_factory=default_weights)
+    weights: Path = Field(default_factory=default_bundle)
     device: Device = Device.CPU
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of one case; None: the pipeline decides."""

@@ -14,9 +14,13 @@ from uuid import UUID
 from dlb_core.contracts import JobState
 from dlb_core.errors import TransientError
 from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.leftovers import remove_leftovers
 from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore, utc_now
 
 logger = logging.getLogger(__name__)
+
+
+TIDY_EVERY = timedelta(hours=1)
 
 
 class Hints(Protocol):
@@ -67,9 +71,10 @@ class Dispatcher:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._tidied: datetime | None = None
 
     def run_once(self) -> None:
-        """Take jobs from dead workers, then send the hints that are due.
+        """Take jobs from dead workers, send the hints that are due, now and then tidy up.
 
         Raises
         ------
@@ -78,6 +83,7 @@ class Dispatcher:
         """
         self._take_back()
         self._send_hints()
+        self._tidy()
 
     def start(self) -> None:
         """Run rounds in a thread until `stop`."""
@@ -127,6 +133,13 @@ class Dispatcher:
             logger.info("job_dismissed", extra={"job_id": job_id})
         for job_id in expired.failed + expired.dismissed:
             self._folder.remove_job(job_id)
+
+    def _tidy(self) -> None:
+        """Delete what crashes left of ended jobs: at the start, then every hour."""
+        now = self._clock()
+        if self._tidied is None or now - self._tidied > TIDY_EVERY:
+            remove_leftovers(self._store, self._folder)
+            self._tidied = now
 
     def _send_hints(self) -> None:
         """Send new jobs' hints; stale ones' too, if some hint must have been lost."""

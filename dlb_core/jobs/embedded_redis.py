@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from dlb_core.errors import BrokerMissing, StoreUnavailable
 from dlb_core.jobs.queue import redis_url
-from dlb_core.jobs.supervisor import Child
+from dlb_core.jobs.supervisor import Child, Death
 
 START_TIMEOUT_S = 30.0
 _MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "aarch64", "arm64": "arm64"}
@@ -60,7 +60,7 @@ class EmbeddedRedis:
         self._socket_folder = Path(tempfile.mkdtemp(prefix="dlb-redis-"))
         self._socket = self._socket_folder / "redis.sock"
         self.url = f"redis+socket://{self._socket}"
-        self._child = Child("redis", self._command(binary or server_binary()))
+        self._child = Child("broker", self._command(binary or server_binary()))
 
     @property
     def pid(self) -> int | None:
@@ -86,9 +86,9 @@ class EmbeddedRedis:
                 self.stop()
                 raise StoreUnavailable("the embedded message broker does not start")
 
-    def keep_running(self) -> None:
+    def keep_running(self) -> Death | None:
         """Start it again if it died; call this often."""
-        self._child.keep_running()
+        return self._child.keep_running()
 
     def stop(self) -> None:
         """Stop the server and remove its socket."""

@@ -7,6 +7,7 @@
 <root>/redis/                            the embedded broker's data
 """
 
+import contextlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,23 @@ class DataFolder:
         return self.root / "staging"
 
     @property
+    def jobs(self) -> Path:
+        """A folder for every job."""
+        return self.root / "jobs"
+
+    @property
+    def logs(self) -> Path:
+        """What the processes that `dlb serve` starts write."""
+        return self.root / "logs"
+
+    @property
     def redis(self) -> Path:
         """The embedded broker's data."""
         return self.root / "redis"
 
     def job(self, job_id: UUID) -> Path:
         """Everything of one job."""
-        return self.root / "jobs" / str(job_id)
+        return self.jobs / str(job_id)
 
     def inputs(self, job_id: UUID) -> Path:
         """Folder of a job's images."""
@@ -58,7 +69,7 @@ class DataFolder:
     def create(self) -> None:
         """Make the folders that must exist; readable by their owner only (they hold scans)."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for folder in (self.staging, self.redis, self.root / "jobs"):
+        for folder in (self.staging, self.redis, self.jobs, self.logs):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def remove_job(self, job_id: UUID) -> None:
@@ -73,11 +84,16 @@ class DataFolder:
         """Delete what one attempt wrote, and the job's folder if that leaves it empty."""
         folder = self.attempt(job_id, fence)
         shutil.rmtree(folder, ignore_errors=True)
-        for parent in (folder.parent, folder.parent.parent):
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+        # `rmdir` refuses a folder that holds anything.
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()
 
-    def remove_attempts_before(self, job_id: UUID, fence: int) -> None:
-        """Delete what earlier attempts left."""
-        for number in range(1, fence):
-            shutil.rmtree(self.attempt(job_id, number), ignore_errors=True)
+    def remove_other_attempts(self, job_id: UUID, fence: int) -> None:
+        """Delete what every attempt but one wrote."""
+        kept = self.attempt(job_id, fence)
+        # Someone else may be removing the whole job.
+        with contextlib.suppress(FileNotFoundError):
+            for path in kept.parent.iterdir():
+                if path != kept:
+                    shutil.rmtree(path, ignore_errors=True)

@@ -1,19 +1,28 @@
 """Keep child processes running: restart those that die, with back-off, and stop them all."""
 
-import logging
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO
-
-logger = logging.getLogger(__name__)
+from dataclasses import dataclass
+from pathlib import Path
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0
-"""A child that ran for so long starts again without a pause when it dies."""
+"""A child that ran for so long counts as healthy: its pauses start short again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """A child has ended by itself."""
+
+    name: str
+    status: int
+    """Exit status, or minus the signal that killed it."""
+    restart_in_s: float
 
 
 class Child:
@@ -22,12 +31,12 @@ class Child:
     Parameters
     ----------
     name : str
-        For logs.
+        For messages.
     command : sequence of str
-    environment : mapping, optional
-        Whole environment of the child; None: ours.
-    output : binary file, optional
-        Where its stdout and stderr go; None: ours.
+    variables : mapping, optional
+        Environment variables, besides ours.
+    log : Path, optional
+        File that its output is added to; None: it goes where ours does.
     """
 
     def __init__(
@@ -35,13 +44,13 @@ class Child:
         name: str,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
-        output: IO[bytes] | None = None,
+        variables: Mapping[str, str] | None = None,
+        log: Path | None = None,
     ) -> None:
         self.name = name
         self._command = list(command)
-        self._environment = environment
-        self._output = output
+        self._variables = dict(variables or {})
+        self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._pause_s = FIRST_PAUSE_S
@@ -60,30 +69,38 @@ class Child:
     def start(self) -> None:
         """Start it, in a session of its own: Ctrl-C in our terminal is ours to handle."""
         tied = [sys.executable, "-m", "dlb_core.jobs.tied", str(os.getpid())]
-        self._process = subprocess.Popen(  # noqa: S603  # commands of our own
-            tied + self._command,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT if self._output is not None else None,
-            start_new_session=True,
-        )
+        with contextlib.ExitStack() as stack:
+            log = None if self._log is None else stack.enter_context(self._log.open("ab"))
+            self._process = subprocess.Popen(  # noqa: S603  # commands of our own
+                tied + self._command,
+                env=os.environ | self._variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self._started = time.monotonic()
         self._next_start = None
 
-    def keep_running(self) -> None:
-        """Start it again if it has ended and its pause is over; call this often."""
+    def keep_running(self) -> Death | None:
+        """Start it again if it was started, has ended and its pause is over; call this often.
+
+        Returns
+        -------
+        Death or None
+            Once for each end, when it is first seen.
+        """
         if self._process is None or self.is_running:
-            return
+            return None
         now = time.monotonic()
         if self._next_start is None:
             steady = now - self._started > STEADY_AFTER_S
             self._pause_s = FIRST_PAUSE_S if steady else min(2 * self._pause_s, LONGEST_PAUSE_S)
             self._next_start = now + self._pause_s
-            fields = {"child": self.name, "status": self._process.returncode}
-            logger.error("child_died", extra=fields | {"restart_in_s": self._pause_s})
-        elif now >= self._next_start:
+            return Death(self.name, self._process.returncode, self._pause_s)
+        if now >= self._next_start:
             self.start()
+        return None
 
     def stop(self, grace_s: float = 20.0) -> None:
         """Ask it to end; kill it if it has not within `grace_s` seconds."""
@@ -94,6 +111,5 @@ class Child:
         try:
             process.wait(grace_s)
         except subprocess.TimeoutExpired:
-            logger.warning("child_killed", extra={"child": self.name})
             process.kill()
             process.wait()
