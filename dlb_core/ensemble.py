@@ -113,12 +113,19 @@ def _places(location: NetworkLocation) -> tuple[Location, Location]:
     return location.primary, location.twin or location.primary.mirrored()
 
 
+def _votes_in(location: NetworkLocation) -> tuple[Location, ...]:
+    """Where a network votes: its two subvolumes, or for a median network their union."""
+    primary, mirrored = _places(location)
+    if location.twin is not None:
+        return primary, mirrored
+    shift = mirrored.start[0] - primary.start[0]
+    return (Location(primary.start, (primary.size[0] + shift, *primary.size[1:])),)
+
+
 def _cover(ballot: Ballot, location: NetworkLocation) -> None:
     """A network without brain in sight says healthy everywhere."""
-    nothing = np.zeros(location.primary.size, dtype=np.float32)
-    for subvolume in (location.primary, location.twin):
-        if subvolume is not None:
-            ballot.add(subvolume, nothing)
+    for served in _votes_in(location):
+        ballot.add(served, np.zeros(served.size, dtype=np.float32))
 
 
 @torch.inference_mode()
@@ -136,28 +143,16 @@ def _predict(
         scores_BCIJK = network(x_BCIJK)
     left, right = lesion_probability(scores_BCIJK.float()).cpu().numpy()
     right = np.flip(right, axis=0)
-    if location.twin is None:
-        ballot.add(*_join_overlapping(primary, left, mirrored, right))
-    else:
-        ballot.add(primary, left)
-        ballot.add(mirrored, right)
+    votes = (left, right) if location.twin else (_join_overlapping(left, right),)
+    for served, probability in zip(_votes_in(location), votes, strict=True):
+        ballot.add(served, probability)
 
 
-def _join_overlapping(
-    primary: Location,
-    left: NDArray[np.float32],
-    mirrored: Location,
-    right: NDArray[np.float32],
-) -> tuple[Location, NDArray[np.float32]]:
-    """A median network's two views as one: their mean where both see, else the one that does."""
-    shift = mirrored.start[0] - primary.start[0]
-    size = primary.size[0] + shift
-    total = np.zeros((size, *primary.size[1:]), dtype=np.float32)
-    views = np.zeros((size, 1, 1), dtype=np.float32)
-    for start, view in ((0, left), (shift, right)):
-        total[start : start + primary.size[0]] += view
-        views[start : start + primary.size[0]] += 1
-    return Location(primary.start, (size, *primary.size[1:])), total / views
+def _join_overlapping(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A median network's two views, one voxel apart: their mean where both see, else the one."""
+    joined = np.concatenate([left, right[-1:]])
+    joined[1 : len(left)] = (left[1:] + right[:-1]) / 2
+    return joined
 
 
 def _within_brain(consensus: Consensus, brain_mask: Mask) -> Consensus:

@@ -9,6 +9,7 @@ Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, figure 2 and s
 The paper does not print the number of filters: width and depth are configuration.
 """
 
+import math
 from typing import Annotated
 
 import torch
@@ -39,12 +40,13 @@ class Architecture(Message):
 class Block(nn.Sequential):
     """GroupNorm, 3x3x3 convolution, ReLU.
 
-    GroupNorm(8) cannot share 8 groups among fewer channels: there, one group per channel.
+    Where 8 groups do not divide the channels, the largest number of groups that does is taken:
+    one group per channel for the two images.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_groups: int) -> None:
         super().__init__(
-            nn.GroupNorm(min(num_groups, in_channels), in_channels),
+            nn.GroupNorm(math.gcd(num_groups, in_channels), in_channels),
             nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1),
             nn.ReLU(inplace=True),
         )

@@ -1,0 +1,119 @@
+"""Inference with the 75 networks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from dlb_core.checkpoints import Bundle
+from dlb_core.ensemble import EnsembleRun, run_ensemble
+from dlb_core.errors import Cancelled, CheckpointCorrupt
+from dlb_core.template import load_template
+from dlb_core.volume import Mask
+from tests.unit.bundles import write_tiny_bundle
+
+Image = NDArray[np.float32]
+NUM_NEAR = 15
+"""Networks that reach the slab of brain that most tests use."""
+
+
+def _slab(brain_mask: Mask) -> Mask:
+    """The occipital pole alone: in reach of the first row of subvolumes only, for speed."""
+    slab = brain_mask.copy()
+    slab[:, 31:] = False
+    return slab
+
+
+BRAIN = _slab(load_template().brain_mask)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Untrained networks whose probabilities lie on both sides of the threshold."""
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    """The template with noise, so that it is not symmetric."""
+    template = load_template()
+    noise = np.random.default_rng(0).normal(1, 0.1, (2, *template.t1w.shape))
+    scaled = template.t1w / template.t1w.max()
+    return (noise * np.stack([scaled, 1 - scaled / 2]) * BRAIN).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def run(image: Image, bundle: Bundle) -> EnsembleRun:
+    """One finished run."""
+    torch.set_num_threads(1)
+    return run_ensemble(image, BRAIN, bundle)
+
+
+def test_same_input_gives_the_same_bits(image: Image, bundle: Bundle, run: EnsembleRun) -> None:
+    """Users of comparable tools see 45 lesions, then 49."""
+    again = run_ensemble(image, BRAIN, bundle)
+
+    assert np.array_equal(again.consensus.mask, run.consensus.mask)
+    assert np.array_equal(again.consensus.probability, run.consensus.probability)
+    assert 0 < run.consensus.mask.sum() < BRAIN.sum()
+
+
+def test_mirroring_the_case_mirrors_the_result(
+    image: Image, bundle: Bundle, run: EnsembleRun
+) -> None:
+    """Holds for every voxel: the median networks too see both orientations."""
+    mirrored = run_ensemble(np.flip(image, 1).copy(), np.flip(BRAIN, 0).copy(), bundle)
+
+    assert np.array_equal(np.flip(mirrored.consensus.coverage, 0), run.consensus.coverage)
+    assert np.allclose(np.flip(mirrored.consensus.probability, 0), run.consensus.probability)
+    differing = np.flip(mirrored.consensus.mask, 0) != run.consensus.mask
+    # Sums in another order may round a voxel across the threshold.
+    assert differing.mean() < 1e-5
+
+
+def test_nothing_outside_the_brain_is_lesion(run: EnsembleRun) -> None:
+    """Skull and air are not the networks' business."""
+    outside = ~BRAIN
+
+    assert not run.consensus.mask[outside].any()
+    assert not run.consensus.votes[outside].any()
+
+
+def test_every_network_counts_but_those_without_brain_are_not_run(
+    image: Image, bundle: Bundle
+) -> None:
+    """k of 75, skipped ones included; who sees no brain says healthy and does not abstain."""
+    done: list[int] = []
+
+    result = run_ensemble(image, BRAIN, bundle, on_network=done.append)
+
+    assert done == list(range(1, 76))
+    assert (result.networks_run, result.networks_skipped) == (NUM_NEAR, 75 - NUM_NEAR)
+    assert result.consensus.coverage.max() == 100
+
+
+def test_stop_is_heard_between_networks(image: Image, bundle: Bundle) -> None:
+    """Cancel must act within seconds."""
+    done: list[int] = []
+
+    with pytest.raises(Cancelled):
+        run_ensemble(
+            image,
+            BRAIN,
+            bundle,
+            on_network=done.append,
+            should_stop=lambda: len(done) >= 2,
+        )
+
+    assert done == [1, 2]
+
+
+def test_a_spoiled_network_ends_the_run(image: Image, tmp_path: Path) -> None:
+    """A result from 74 networks would look like any other."""
+    spoiled = write_tiny_bundle(tmp_path)
+    (tmp_path / "network-02.safetensors").write_bytes(b"rubbish")
+
+    with pytest.raises(CheckpointCorrupt, match="network-02"):
+        run_ensemble(image, BRAIN, spoiled)
