@@ -175,9 +175,16 @@ class DlbClient:
                 on_change(job)
         return job
 
-    def cancel(self, job_id: UUID) -> None:
-        """Cancel a job that waits or runs; delete one that has ended, results included."""
-        self._request("DELETE", _job_path(job_id))
+    def cancel(self, job_id: UUID) -> JobDocument | None:
+        """Cancel a job that waits or runs; delete one that has ended, results included.
+
+        Returns
+        -------
+        JobDocument or None
+            The job while a worker has yet to stop; None when its files are gone.
+        """
+        answer = self._request("DELETE", _job_path(job_id))
+        return _parse(answer, JobDocument) if answer.content else None
 
     def results(self, job_id: UUID) -> ResultsDocument:
         """Fetch a successful job's report and list of files."""

@@ -166,7 +166,7 @@ def sweep(data: DataFolder, store: JobStore, *, older_than_s: float = ABANDONED_
     abandoned = [folder for folder in data.staging.iterdir() if _is_older(folder, latest)]
     abandoned += [
         folder
-        for folder in (data.root / "jobs").iterdir()
+        for folder in data.jobs.iterdir()
         if _is_older(folder, latest) and not _has_row(folder, store)
     ]
     for folder in abandoned:

@@ -6,18 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import dlb_core
+from dlb_core.bundled import default_bundle
 from dlb_core.errors import BadOption
 
 MIB = 1024 * 1024
-
-_PACKAGE = Path(dlb_core.__file__).parent
-
-
-def default_weights() -> Path:
-    """The bundle inside an installed package, or beside the sources in a checkout."""
-    installed = _PACKAGE / "weights"
-    return installed if installed.is_dir() else _PACKAGE.parent / "weights"
 
 
 class ServiceSettings(BaseModel):
@@ -29,7 +21,7 @@ class ServiceSettings(BaseModel):
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str | None = None
     """SQLAlchemy URL; None: SQLite in the data folder."""
-    weights: Path = Field(default_factory=default_weights)
+    weights: Path = Field(default_factory=default_bundle)
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     max_upload_mb: Annotated[int, Field(ge=1)] = 512

@@ -2,28 +2,23 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from dlb_core import artefacts
+from dlb_core.cli.case_options import add_case_options, parse_case_options
+from dlb_core.cli.display import progress_bar, summarise
 from dlb_core.client import DlbClient
-from dlb_core.contracts import InputState, JobState, SegmentationOptions
-from dlb_core.documents import JobDocument, ResultsDocument
-from dlb_core.errors import BadOption, DlbError, InputError
-from dlb_core.report.document import RESEARCH_USE, CheckStatus
+from dlb_core.contracts import JobState, SegmentationOptions
+from dlb_core.documents import JobDocument
+from dlb_core.errors import DlbError, InputError
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DONE, FAILED, USER_CAN_FIX = 0, 1, 2
-COLOURS = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -33,27 +28,7 @@ def add_parser(subparsers: Any) -> None:
         help="send a T1w and FLAIR pair to a running service",
         description="Send one case to a running service; with --wait, stay and fetch the results.",
     )
-    submit.add_argument("--t1w", type=Path, required=True, metavar="FILE", help="T1w NIfTI file")
-    submit.add_argument(
-        "--flair", type=Path, required=True, metavar="FILE", help="FLAIR NIfTI file"
-    )
-    submit.add_argument(
-        "--input-state",
-        choices=[state.value for state in InputState],
-        default=InputState.RAW.value,
-        help="skull_stripped: zero marks all that is not brain, in both images (default: raw)",
-    )
-    submit.add_argument("--label", default="", help="printed on the report; no patient identifiers")
-    submit.add_argument(
-        "--minimum-lesion-mm3",
-        type=float,
-        default=3.0,
-        metavar="MM3",
-        help="drop smaller lesions (default: 3)",
-    )
-    submit.add_argument(
-        "--ignore-quality-failures", action="store_true", help="go on where a check fails"
-    )
+    add_case_options(submit)
     submit.add_argument("--wait", action="store_true", help="stay until the job ends")
     submit.add_argument(
         "--output", type=Path, metavar="DIR", help="where the results go; implies --wait"
@@ -101,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
         As `DlbClient` does.
     """
     console = Console()
-    options = _options(args)
+    options = parse_case_options(args)
     with DlbClient(args.url) as client:
-        with _bar(console) as (bar, task):
+        with progress_bar(console, "uploading") as (bar, task):
             job = _upload(client, args, options, bar, task)
             if args.wait or args.output is not None:
                 job = _follow(client, job, bar, task)
@@ -118,7 +93,7 @@ def run_status(args: argparse.Namespace) -> int:
     with DlbClient(args.url) as client:
         job = client.get(args.job_id)
     console = Console()
-    console.print(f"{job.id}  {_standing(job)}")
+    console.print(f"{job.id}  {_standing(job)}", highlight=False)
     if job.error is not None:
         console.print(f"{job.error.code}: {job.error.message}", markup=False, soft_wrap=True)
     return DONE
@@ -127,8 +102,8 @@ def run_status(args: argparse.Namespace) -> int:
 def run_cancel(args: argparse.Namespace) -> int:
     """Cancel or delete one job."""
     with DlbClient(args.url) as client:
-        client.cancel(args.job_id)
-    print(f"{args.job_id}: cancelled or deleted; its files are removed")
+        stopping = client.cancel(args.job_id)
+    print("its worker stops within seconds" if stopping else "cancelled, and its files are gone")
     return DONE
 
 
@@ -143,34 +118,6 @@ def run_jobs(args: argparse.Namespace) -> int:
             table.add_row(created, str(job.id), _standing(job), lesions, job.options.label)
     Console().print(table)
     return DONE
-
-
-def _options(args: argparse.Namespace) -> SegmentationOptions:
-    """Check the options before anything is sent."""
-    try:
-        return SegmentationOptions(
-            input_state=InputState(args.input_state),
-            minimum_lesion_mm3=args.minimum_lesion_mm3,
-            label=args.label,
-            ignore_quality_failures=args.ignore_quality_failures,
-        )
-    except ValidationError as error:
-        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}
-        listed = "; ".join(f"--{name.replace('_', '-')}: {text}" for name, text in faults.items())
-        raise BadOption(listed, fields=faults) from error
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[tuple[Progress, TaskID]]:
-    """Show one bar for the upload, then for the job."""
-    columns = (
-        TextColumn("{task.description:<28}"),
-        BarColumn(bar_width=40),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        yield bar, bar.add_task("uploading", total=1.0)
 
 
 def _upload(
@@ -197,7 +144,11 @@ def _follow(client: DlbClient, job: JobDocument, bar: Progress, task: TaskID) ->
     def show(job: JobDocument) -> None:
         bar.update(task, completed=job.progress.fraction, description=_standing(job))
 
-    return client.wait(job.id, on_change=show)
+    try:
+        return client.wait(job.id, on_change=show)
+    except KeyboardInterrupt:
+        bar.console.print(f"the job goes on without us; to stop it: dlb cancel {job.id}")
+        raise
 
 
 def _standing(job: JobDocument) -> str:
@@ -212,22 +163,7 @@ def _standing(job: JobDocument) -> str:
 def _fetch(client: DlbClient, job: JobDocument, folder: Path, console: Console) -> None:
     """Download the results, and say what they are."""
     client.download(job.id, folder)
-    _summarise(client.results(job.id), folder, console)
-
-
-def _summarise(results: ResultsDocument, folder: Path, console: Console) -> None:
-    """Print the case's numbers, the quality checks, and where the report lies."""
-    totals = results.report.totals
-    console.print(
-        f"\n[bold]{totals.lesion_count} lesions, {totals.lesion_volume_ml:.2f} ml[/bold] "
-        f"({totals.lesion_load_percent:.2f} % of {totals.brain_volume_ml:.0f} ml brain)",
-        highlight=False,
-    )
-    for check in results.report.quality:
-        colour = COLOURS[check.status]
-        console.print(f"  [{colour}]{check.status.value:>4}[/{colour}]  {escape(check.title)}")
-    console.print(f"\nreport: {folder / artefacts.REPORT_HTML}", markup=False, soft_wrap=True)
-    console.print(RESEARCH_USE, style="dim")
+    summarise(client.results(job.id).report, folder, console)
 
 
 def _say_unfinished(job: JobDocument, console: Console) -> int:

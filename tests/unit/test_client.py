@@ -1,0 +1,215 @@
+"""The client against the real service over a real socket; a job's end is made by hand."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+import uvicorn
+from service_kit import finish, make_settings, nifti
+
+from dlb_core.artefacts import MASK_FLAIR, sha256_of
+from dlb_core.client import DlbClient
+from dlb_core.contracts import JobState, Progress, SegmentationOptions, Stage
+from dlb_core.documents import Health
+from dlb_core.errors import (
+    DownloadDamaged,
+    ServiceFailed,
+    ServiceRefused,
+    ServiceUnreachable,
+    UnreadableImage,
+)
+from service.app import create_app
+from service.dependencies import Services
+
+
+class Running:
+    """A service in a thread of this process."""
+
+    def __init__(self, root: Path) -> None:
+        app = create_app(make_settings(root))
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+        self._thread.start()
+        until(lambda: self._server.started)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.services: Services = app.state.services
+
+    def stop(self) -> None:
+        """End the service as a signal would."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One service for all tests here."""
+    running = Running(tmp_path_factory.mktemp("service"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(running: Running) -> Iterator[DlbClient]:
+    """A client of it."""
+    with DlbClient(running.url) as client:
+        yield client
+
+
+@pytest.fixture
+def t1w(tmp_path: Path) -> Path:
+    """An image named after its patient, as they often are."""
+    path = tmp_path / "Jane_Doe.nii.gz"
+    path.write_bytes(nifti())
+    return path
+
+
+def test_a_case_is_sent_and_its_results_come_back(
+    running: Running, client: DlbClient, t1w: Path, tmp_path: Path
+) -> None:
+    """The whole exchange: upload, wait, download with digests."""
+    sent: list[tuple[int, int]] = []
+    options = SegmentationOptions(label="case 7", minimum_lesion_mm3=10.0)
+    job = client.submit(
+        t1w=t1w,
+        flair=t1w,
+        options=options,
+        on_bytes=lambda done, total: sent.append((done, total)),
+    )
+    assert job.options == options
+    assert job.inputs == {"T1w": sha256_of(t1w), "FLAIR": sha256_of(t1w)}
+    assert sent[-1] == (2 * t1w.stat().st_size,) * 2
+
+    finish(running.services, job.id)
+    assert client.wait(job.id).state is JobState.SUCCESSFUL
+    paths = client.download(job.id, tmp_path / "new" / "folder")
+    expected = {entry.name: entry.sha256 for entry in client.results(job.id).artefacts}
+    assert {path.name: sha256_of(path) for path in paths} == expected
+
+
+def test_watching_yields_each_change_and_then_the_end(
+    running: Running, client: DlbClient, t1w: Path
+) -> None:
+    """A progress bar is fed by what has changed, not by every poll."""
+    job = client.submit(t1w=t1w, flair=t1w)
+    states = []
+    for seen in client.watch(job.id):
+        states.append((seen.state, seen.progress.done))
+        if len(states) == 1:
+            claim = running.services.store.claim(job.id, 60.0)
+            assert claim is not None
+            progress = Progress(stage=Stage.INFERENCE, done=30, total=75)
+            assert running.services.store.heartbeat(claim, progress)
+        elif len(states) == 2:
+            assert running.services.store.fail(claim, "stage-failed", "no")
+
+    assert states == [(JobState.ACCEPTED, 0), (JobState.RUNNING, 30), (JobState.FAILED, 30)]
+    assert seen.error is not None
+    assert seen.error.code == "stage-failed"
+
+
+def test_listing_goes_on_over_pages(client: DlbClient, t1w: Path) -> None:
+    """The caller asks for jobs, not for pages."""
+    sent = [client.submit(t1w=t1w, flair=t1w).id for _ in range(22)]
+
+    assert [job.id for job in client.jobs(limit=22)] == sent[::-1]
+    assert [job.id for job in client.jobs(state=JobState.ACCEPTED, limit=3)] == sent[:-4:-1]
+
+
+def test_cancelling_tells_a_waiting_job_from_a_running_one(
+    running: Running, client: DlbClient, t1w: Path
+) -> None:
+    """While a worker still runs the files are not gone yet."""
+    waiting, running_one = (client.submit(t1w=t1w, flair=t1w).id for _ in range(2))
+    claim = running.services.store.claim(running_one, 60.0)
+    assert claim is not None
+
+    assert client.cancel(waiting) is None
+    assert client.get(waiting).state is JobState.DISMISSED
+    stopping = client.cancel(running_one)
+    assert stopping is not None
+    assert stopping.cancel_requested
+
+
+def test_refusals_carry_the_services_code_and_words(
+    client: DlbClient, t1w: Path, tmp_path: Path
+) -> None:
+    """The user acts on them: they must not be swallowed into "request failed"."""
+    damaged = tmp_path / "damaged.nii.gz"
+    damaged.write_bytes(nifti()[:-20])
+
+    with pytest.raises(ServiceRefused, match="FLAIR") as refusal:
+        client.submit(t1w=t1w, flair=damaged)
+    assert (refusal.value.code, refusal.value.status) == ("unreadable-image", 422)
+    with pytest.raises(ServiceRefused) as refusal:
+        client.get(UUID(int=0))
+    assert refusal.value.code == "not-found"
+
+
+def test_a_file_that_is_not_there_is_said_by_its_role(client: DlbClient, t1w: Path) -> None:
+    """Nothing is sent, and no name of the user's disk is repeated."""
+    with pytest.raises(UnreadableImage, match="T1w") as error:
+        client.submit(t1w=t1w.parent / "nowhere.nii", flair=t1w)
+    assert "nowhere" not in str(error.value)
+
+
+def test_names_of_files_stay_on_the_users_disk(running: Running, t1w: Path) -> None:
+    """A file may be named after its patient: the name must not be sent."""
+    bodies: list[bytes] = []
+
+    def record(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.read())
+        return httpx.Response(503, json={})
+
+    transport = httpx.MockTransport(record)
+    with DlbClient(running.url, transport=transport) as client, pytest.raises(ServiceFailed):
+        client.submit(t1w=t1w, flair=t1w)
+    assert b"form-data" in bodies[0]
+    assert b"Jane" not in bodies[0]
+
+
+def test_a_damaged_download_does_not_land(
+    running: Running, client: DlbClient, t1w: Path, tmp_path: Path
+) -> None:
+    """A mask that lost bytes on its way must not look like one."""
+    job = client.submit(t1w=t1w, flair=t1w)
+    finish(running.services, job.id)
+    record = running.services.store.get(job.id)
+    mask = running.services.data.attempt(job.id, record.fence) / MASK_FLAIR
+    mask.write_bytes(bytes(mask.stat().st_size))
+
+    with pytest.raises(DownloadDamaged, match="mask"):
+        client.download(job.id, tmp_path / "results")
+    assert not (tmp_path / "results" / MASK_FLAIR).exists()
+
+
+def test_another_server_is_not_taken_for_ours() -> None:
+    """A wrong address must not end in a traceback."""
+    page = httpx.MockTransport(lambda request: httpx.Response(200, text="<html>"))
+    with DlbClient("http://elsewhere", transport=page) as client, pytest.raises(ServiceFailed):
+        client.get(UUID(int=0))
+
+
+def test_no_service_is_something_to_try_again() -> None:
+    """Nobody listens there."""
+    with DlbClient("http://127.0.0.1:1") as client, pytest.raises(ServiceUnreachable):
+        client.get(UUID(int=0))
+
+
+def test_readiness_is_an_answer(client: DlbClient) -> None:
+    """Degraded, since this service has no broker."""
+    assert client.ready().status is Health.DEGRADED
