@@ -1,0 +1,274 @@
+"""The report's figures: FLAIR slices with lesions, the largest lesion, the whole brain at a glance.
+
+Everything is on the MNI grid. Each function returns pictures in reading order.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+from dlb_core.report.document import Lesion
+from dlb_core.report.pictures import Mark, Picture, Pixels, data_uri, grey_levels, outline
+from dlb_core.report.planes import VIEWS, Plane, Window, brain_window, cut, place, turn, world_mm
+from dlb_core.template import MNI_GRID
+from dlb_core.volume import Mask
+
+NUM_MOSAIC_SLICES = 12
+MINIMUM_GAP = 4
+"""Voxels between two slices of the mosaic, so that they show different things."""
+PROJECTION_FLOOR = 0.1
+"""Lesion probabilities below this are left out of the projections."""
+
+FLAIR_WHITE = 1.6
+"""FLAIR intensity shown as white, at least, so that a brain without lesions is still grey."""
+
+COLOURS = "plasma"
+_BRAIN_FILL = (30, 41, 54)
+_BACKDROP = (0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """A case's volumes, (181, 217, 181) on the MNI grid."""
+
+    t1w: NDArray[np.float32]
+    flair: NDArray[np.float32]
+    """White matter at 1, zero outside the brain."""
+    mask: Mask
+    labels: NDArray[np.int32]
+    probability: NDArray[np.floating[Any]]
+    agreement: NDArray[np.floating[Any]]
+    """Share of the networks that voted for lesion."""
+    brain_mask: Mask
+
+    @property
+    def window(self) -> Window:
+        """What the pictures show."""
+        return brain_window(self.brain_mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything that the page shows."""
+
+    mosaic: tuple[Picture, ...]
+    largest: tuple[tuple[Picture, ...], ...]
+    """Rows FLAIR, T1w and agreement; columns axial, coronal and sagittal. Empty without lesions."""
+    projections: tuple[Picture, ...]
+    scale: tuple[str, ...]
+    """Colours of agreement and probability, from 0 to 1."""
+
+
+def draw_figures(material: Material, lesions: tuple[Lesion, ...]) -> Figures:
+    """Draw all figures of a case."""
+    return Figures(
+        mosaic=mosaic(material),
+        largest=largest_lesion(material, lesions[0]) if lesions else (),
+        projections=projections(material),
+        scale=colour_scale(),
+    )
+
+
+def mosaic(material: Material) -> tuple[Picture, ...]:
+    """Axial FLAIR slices from the top of the head down, those with most lesion."""
+    shown = choose_slices(material.mask, material.brain_mask)
+    home = _home_slices(material.labels, shown)
+    white = _flair_white(material)
+    return tuple(
+        _slice_picture(material, material.flair, white, Plane.AXIAL, k, "FLAIR", home.get(k, ()))
+        for k in shown
+    )
+
+
+def choose_slices(mask: Mask, brain_mask: Mask) -> list[int]:
+    """Indices of the axial slices to show, from the top of the head down.
+
+    The slices with most lesion, `MINIMUM_GAP` apart; then, if there are not enough of them, slices
+    evenly spread over the brain.
+    """
+    areas = mask.sum(axis=(0, 1))
+    brain = np.flatnonzero(brain_mask.any(axis=(0, 1)))
+    low, high = (int(brain[0]), int(brain[-1])) if len(brain) else (0, mask.shape[2] - 1)
+    evenly = np.linspace(low, high, NUM_MOSAIC_SLICES + 2)[1:-1].round().astype(int)
+    by_area = [int(k) for k in np.argsort(-areas, kind="stable") if areas[k]]
+    chosen: list[int] = []
+    for k in [*by_area, *(int(k) for k in evenly)]:
+        apart = all(abs(k - other) >= MINIMUM_GAP for other in chosen)
+        if apart and len(chosen) < NUM_MOSAIC_SLICES:
+            chosen.append(k)
+    return sorted(chosen, reverse=True)
+
+
+def _home_slices(labels: NDArray[np.int32], shown: list[int]) -> dict[int, tuple[int, ...]]:
+    """For each shown slice, the lesions of which it shows more than any other shown slice."""
+    count = int(labels.max(initial=0))
+    if count == 0:
+        return {}
+    areas = np.stack([np.bincount(labels[:, :, k].ravel(), minlength=count + 1) for k in shown])
+    best = areas.argmax(axis=0)
+    return {
+        k: tuple(n for n in range(1, count + 1) if best[n] == row and areas[row, n])
+        for row, k in enumerate(shown)
+    }
+
+
+def largest_lesion(material: Material, lesion: Lesion) -> tuple[tuple[Picture, ...], ...]:
+    """Three planes through the lesion's fullest voxels, on FLAIR, on T1w, and as agreement."""
+    where = _fullest_planes(material.labels == lesion.id)
+    flair_white = _flair_white(material)
+    t1w_white = _white_level(material.t1w, material.brain_mask)
+    return (
+        tuple(
+            _slice_picture(material, material.flair, flair_white, plane, where[plane], "FLAIR", ())
+            for plane in Plane
+        ),
+        tuple(
+            _slice_picture(material, material.t1w, t1w_white, plane, where[plane], "T1w", ())
+            for plane in Plane
+        ),
+        tuple(_agreement_picture(material, flair_white, plane, where[plane]) for plane in Plane),
+    )
+
+
+def _fullest_planes(lesion: Mask) -> dict[Plane, int]:
+    """The slice of each plane that holds most of a lesion."""
+    return {
+        plane: int(lesion.sum(axis=tuple(a for a in range(3) if a != VIEWS[plane].axis)).argmax())
+        for plane in Plane
+    }
+
+
+def _slice_picture(
+    material: Material,
+    volume: NDArray[np.float32],
+    white: float,
+    plane: Plane,
+    index: int,
+    name: str,
+    numbered: tuple[int, ...],
+) -> Picture:
+    window = material.window
+    lesions = cut(material.labels, plane, index, window)
+    pixels = grey_levels(cut(volume, plane, index, window), white)
+    coordinate = _coordinate(plane, index)
+    count = len(np.unique(lesions[lesions > 0]))
+    return _picture(
+        pixels,
+        plane,
+        outlines=outline(lesions > 0),
+        caption=coordinate,
+        alt=f"{name}, {plane} slice at {coordinate}: {_lesions(count)} outlined.",
+        marks=tuple(_mark(material.labels, n, plane, index, window) for n in numbered),
+    )
+
+
+def _agreement_picture(material: Material, white: float, plane: Plane, index: int) -> Picture:
+    """Agreement in colour over the FLAIR slice in grey."""
+    window = material.window
+    grey = grey_levels(cut(material.flair, plane, index, window), white)
+    agreement = cut(material.agreement, plane, index, window)
+    colour = _coloured(agreement)
+    opacity = np.clip((agreement - 0.02) / 0.15, 0, 0.85)[..., None]
+    pixels = np.rint((1 - opacity) * (0.75 * grey[..., None]) + opacity * colour).astype(np.uint8)
+    coordinate = _coordinate(plane, index)
+    return _picture(
+        pixels,
+        plane,
+        outlines=outline(cut(material.mask, plane, index, window)),
+        caption=coordinate,
+        alt=f"Agreement of the networks, {plane} slice at {coordinate}, in colour over FLAIR.",
+    )
+
+
+def projections(material: Material) -> tuple[Picture, ...]:
+    """The highest lesion probability along each line of sight, in three directions."""
+    return tuple(_projection(material, plane) for plane in Plane)
+
+
+def _projection(material: Material, plane: Plane) -> Picture:
+    window = material.window
+    axis = VIEWS[plane].axis
+    brain = turn(np.any(material.brain_mask, axis=(axis,)), plane, window)
+    lesions = turn(np.any(material.mask, axis=(axis,)), plane, window)
+    highest = turn(material.probability.max(axis=axis), plane, window)
+    pixels = np.where(brain[..., None], _BRAIN_FILL, _BACKDROP).astype(np.uint8)
+    visible = highest >= PROJECTION_FLOOR
+    pixels[visible] = _coloured(highest[visible])
+    return _picture(
+        pixels,
+        plane,
+        outlines=outline(lesions),
+        caption=str(plane),
+        alt=f"All lesions of the brain, seen in {plane} projection"
+        + ("." if lesions.any() else ": there are none."),
+    )
+
+
+def _picture(
+    pixels: Pixels,
+    plane: Plane,
+    *,
+    outlines: str,
+    caption: str,
+    alt: str,
+    marks: tuple[Mark, ...] = (),
+) -> Picture:
+    view = VIEWS[plane]
+    return Picture(
+        source=data_uri(pixels),
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        outlines=outlines,
+        left=view.left,
+        right=view.right,
+        caption=caption,
+        alt=alt,
+        marks=marks,
+    )
+
+
+def _mark(labels: NDArray[np.int32], number: int, plane: Plane, index: int, window: Window) -> Mark:
+    """A lesion's number, just off its edge that points away from the midline."""
+    section = np.take(labels, index, axis=VIEWS[plane].axis) == number
+    across, up = (a.astype(float) for a in np.nonzero(section))
+    midline = -MNI_GRID.affine[0, 3]
+    outward = 1.0 if across.mean() >= midline else -1.0
+    edge = across.max() if outward > 0 else across.min()
+    x, y = place((edge + 4.5 * outward, up.mean(), index), plane, window)
+    return Mark(x=round(float(x), 1), y=round(float(y), 1), text=str(number))
+
+
+def colour_scale(steps: int = 9) -> tuple[str, ...]:
+    """CSS colours of the scale from 0 to 1."""
+    pixels = _coloured(np.linspace(0, 1, steps))
+    return tuple("#" + bytes(colour).hex() for colour in pixels)
+
+
+def _coloured(share: NDArray[np.floating[Any]]) -> Pixels:
+    """(..., 3) colours of values in [0, 1]; the darkest tenth is left out, to show on black."""
+    rgba = colormaps[COLOURS](0.12 + 0.88 * np.clip(share, 0, 1), bytes=True)
+    return np.asarray(rgba[..., :3], dtype=np.uint8)
+
+
+def _flair_white(material: Material) -> float:
+    return max(FLAIR_WHITE, _white_level(material.flair, material.brain_mask))
+
+
+def _white_level(volume: NDArray[np.float32], brain_mask: Mask) -> float:
+    """What is shown as white: nearly the brain's brightest."""
+    brain = volume[brain_mask]
+    return float(np.percentile(brain, 99.9)) * 1.02 if brain.size else 1.0
+
+
+def _coordinate(plane: Plane, index: int) -> str:
+    mm = world_mm(plane, index)
+    return f"{VIEWS[plane].coordinate} = {mm:+d} mm".replace("-", "−").replace("+0 ", "0 ")
+
+
+def _lesions(count: int) -> str:
+    if count == 0:
+        return "no lesion"
+    return "1 lesion" if count == 1 else f"{count} lesions"

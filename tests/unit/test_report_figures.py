@@ -1,0 +1,215 @@
+"""Pictures show the right slices, the right way round."""
+
+import base64
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlb_core.report.figures import (
+    MINIMUM_GAP,
+    NUM_MOSAIC_SLICES,
+    choose_slices,
+    colour_scale,
+    draw_figures,
+    mosaic,
+)
+from dlb_core.report.pictures import ENLARGEMENT, data_uri, grey_levels, outline
+from dlb_core.report.planes import Plane, Window, brain_window, cut, place
+from dlb_core.template import MNI_GRID
+from tests.unit.reports import BRAIN, LEFT_LESION, RIGHT_LESION, lesion_mask, material, report
+
+WHOLE = Window((0, 0, 0), MNI_GRID.shape)
+
+
+def pixels(uri: str) -> np.ndarray:
+    """The raster of a data URI."""
+    return np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(",")[1]))).convert("L"))
+
+
+def test_axial_slices_show_the_right_on_the_left_and_the_front_on_top() -> None:
+    """A mirrored picture sends the reader to the wrong hemisphere."""
+    volume = np.zeros(MNI_GRID.shape)
+    volume[170, 200, 90] = 1  # Right, front.
+
+    ((row, column),) = np.argwhere(cut(volume, Plane.AXIAL, 90, WHOLE))
+
+    assert row < 30
+    assert column < 30
+
+
+def test_coronal_slices_show_the_right_on_the_left_and_the_top_on_top() -> None:
+    volume = np.zeros(MNI_GRID.shape)
+    volume[170, 100, 170] = 1  # Right, top.
+
+    ((row, column),) = np.argwhere(cut(volume, Plane.CORONAL, 100, WHOLE))
+
+    assert row < 30
+    assert column < 30
+
+
+def test_sagittal_slices_show_the_front_on_the_left_and_the_top_on_top() -> None:
+    volume = np.zeros(MNI_GRID.shape)
+    volume[90, 200, 170] = 1  # Front, top.
+
+    ((row, column),) = np.argwhere(cut(volume, Plane.SAGITTAL, 90, WHOLE))
+
+    assert row < 30
+    assert column < 30
+
+
+@pytest.mark.parametrize("plane", list(Plane))
+def test_marks_and_pixels_share_one_geometry(plane: Plane) -> None:
+    """Numbers are placed by coordinates, slices are cut: both must say the same."""
+    voxel = (120, 60, 75)
+    volume = np.zeros(MNI_GRID.shape)
+    volume[voxel] = 1
+    window = Window((10, 20, 30), (150, 160, 140))
+    axis = {Plane.AXIAL: 2, Plane.CORONAL: 1, Plane.SAGITTAL: 0}[plane]
+
+    ((row, column),) = np.argwhere(cut(volume, plane, voxel[axis], window))
+
+    assert place(voxel, plane, window) == (column + 0.5, row + 0.5)
+
+
+def test_the_window_holds_the_brain_and_a_margin() -> None:
+    window = brain_window(lesion_mask([BRAIN]), margin=5)
+
+    assert window == Window((15, 15, 5), (165, 195, 155))
+
+
+def test_without_a_brain_the_window_is_the_whole_grid() -> None:
+    assert brain_window(lesion_mask([])) == WHOLE
+
+
+def test_the_slice_with_most_lesion_is_shown() -> None:
+    mask = lesion_mask([RIGHT_LESION])
+    mask[100:130, 80:110, 92] = True
+
+    chosen = choose_slices(mask, lesion_mask([BRAIN]))
+
+    assert 92 in chosen
+
+
+def test_slices_are_apart_and_in_order_from_the_top() -> None:
+    chosen = choose_slices(lesion_mask([RIGHT_LESION, LEFT_LESION]), lesion_mask([BRAIN]))
+
+    steps = -np.diff(chosen)
+    assert (steps >= MINIMUM_GAP).all()
+    assert any(k in range(90, 96) for k in chosen)
+    assert any(k in range(70, 73) for k in chosen)
+
+
+def test_without_lesions_slices_spread_over_the_brain() -> None:
+    """A reader of "no lesion found" must be able to look for themselves."""
+    chosen = choose_slices(lesion_mask([]), lesion_mask([BRAIN]))
+
+    assert len(chosen) == NUM_MOSAIC_SLICES
+    assert max(chosen) > 130
+    assert min(chosen) < 30
+
+
+def test_each_shown_lesion_is_numbered_once() -> None:
+    pictures = mosaic(material([RIGHT_LESION, LEFT_LESION]))
+
+    assert sorted(mark.text for picture in pictures for mark in picture.marks) == ["1", "2"]
+
+
+def test_a_lesion_on_the_right_is_outlined_and_numbered_on_the_pictures_left() -> None:
+    """The whole chain from labels to page, in one picture."""
+    (picture,) = [p for p in mosaic(material([RIGHT_LESION])) if p.marks]
+
+    (mark,) = picture.marks
+    assert (picture.left, picture.right) == ("R", "L")
+    assert mark.x < picture.width / 2
+    first = picture.outlines.removeprefix("M").split(" ")[0]
+    assert float(first.split(",")[0]) < picture.width / 2
+
+
+def test_the_raster_is_bright_where_the_outline_is() -> None:
+    """Raster and overlay come by different ways; they must meet."""
+    (picture,) = [p for p in mosaic(material([RIGHT_LESION])) if p.marks]
+    numbers = picture.outlines.removeprefix("M").removesuffix("Z").replace(",", " ").split()
+    columns, rows = np.array(numbers, dtype=float).reshape(-1, 2).T
+    image = pixels(picture.source)
+
+    x, y = (int(values.mean() * ENLARGEMENT) for values in (columns, rows))
+
+    assert image.shape == (picture.height * ENLARGEMENT, picture.width * ENLARGEMENT)
+    assert image[y, x] > 230
+    assert image[y, image.shape[1] - x] < 180
+
+
+def test_a_picture_says_in_words_what_it_shows() -> None:
+    shown = {p.caption: p.alt for p in mosaic(material([RIGHT_LESION]))}
+
+    with_lesion = {
+        z for z in range(-62, 78) if "1 lesion outlined" in shown.get(f"z = {z:+d} mm", "")
+    }
+    assert with_lesion
+    assert with_lesion <= set(range(18, 24))
+    assert any("no lesion outlined" in alt for alt in shown.values())
+
+
+def test_an_outline_runs_half_way_between_voxel_centres() -> None:
+    """One voxel is drawn as the diamond through its edges' middles."""
+    section = np.zeros((5, 5), dtype=bool)
+    section[2, 3] = True
+
+    points = set(outline(section).removeprefix("M").removesuffix("Z").split(" "))
+
+    assert points == {"3.5,2.0", "4.0,2.5", "3.5,3.0", "3.0,2.5"}
+
+
+def test_a_lesion_at_the_pictures_edge_has_a_closed_outline() -> None:
+    section = np.zeros((4, 4), dtype=bool)
+    section[0, 0] = True
+
+    assert outline(section).count("Z") == 1
+
+
+def test_no_lesion_has_no_outline() -> None:
+    assert outline(np.zeros((4, 4), dtype=bool)) == ""
+
+
+def test_grey_levels_clip_instead_of_wrapping_round() -> None:
+    """A very bright lesion must not turn black."""
+    levels = grey_levels(np.array([[-1.0, 0.0, 1.0, 2.0, 9.0]]), white=2.0)
+
+    assert levels.tolist() == [[0, 0, 128, 255, 255]]
+
+
+def test_the_same_pixels_give_the_same_bytes() -> None:
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+
+    assert data_uri(image) == data_uri(image.copy())
+
+
+def test_the_largest_lesion_is_seen_in_three_planes_on_three_maps() -> None:
+    figures = draw_figures(material([RIGHT_LESION, LEFT_LESION]), report([RIGHT_LESION]).lesions)
+
+    assert [len(row) for row in figures.largest] == [3, 3, 3]
+    assert all(picture.outlines for row in figures.largest for picture in row)
+
+
+def test_without_lesions_there_is_no_largest_one() -> None:
+    figures = draw_figures(material([]), ())
+
+    assert figures.largest == ()
+    assert len(figures.projections) == 3
+    assert not any(picture.outlines for picture in figures.projections)
+
+
+def test_a_projection_shows_every_lesion_in_each_direction() -> None:
+    figures = draw_figures(material([RIGHT_LESION, LEFT_LESION]), ())
+
+    assert [picture.outlines.count("Z") for picture in figures.projections] == [2, 2, 2]
+
+
+def test_the_colour_scale_gets_brighter() -> None:
+    """Printed in grey, more must still look like more."""
+    colours = [bytes.fromhex(colour.removeprefix("#")) for colour in colour_scale()]
+
+    luminance = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in colours]
+    assert luminance == sorted(luminance)

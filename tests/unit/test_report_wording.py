@@ -1,0 +1,75 @@
+"""Numbers and sentences of the report read right, in every case that can come."""
+
+import pytest
+
+from dlb_core.report import wording
+from tests.unit.reports import LEFT_LESION, RIGHT_LESION, report
+
+NARROW = "\u202f"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0, 0, "0"),
+        (-0.3, 0, "0"),
+        (-12.4, 0, "−12"),
+        (1561.4, 0, f"1{NARROW}561"),
+        (0.005, 2, "0.01"),
+        (12.345, 1, "12.3"),
+    ],
+)
+def test_numbers_are_written_for_people(value: float, digits: int, text: str) -> None:
+    """No minus before zero, thousands apart, a minus that is not a hyphen."""
+    assert wording.number(value, digits) == text
+
+
+@pytest.mark.parametrize(("ml", "text"), [(0.0, "0.00"), (0.243, "0.24"), (12.32, "12.3")])
+def test_small_volumes_keep_their_digits(ml: float, text: str) -> None:
+    assert wording.millilitres(ml) == text
+
+
+def test_a_time_of_another_zone_is_given_in_utc() -> None:
+    assert wording.moment("2026-03-12T14:05:31+02:00") == "12 March 2026, 12:05 UTC"
+
+
+def test_a_time_that_is_none_is_left_as_it_is() -> None:
+    assert wording.moment("yesterday") == "yesterday"
+
+
+def test_one_lesion_is_not_spoken_of_in_the_plural() -> None:
+    case = report([RIGHT_LESION])
+
+    assert wording.headline(case) == "1 lesion, 0.22 ml in all"
+    assert wording.summary(case).startswith("The lesion measures 0.22 ml")
+
+
+def test_several_lesions_name_the_largest() -> None:
+    assert wording.summary(report([RIGHT_LESION, LEFT_LESION])).endswith(
+        "The largest measures 0.22 ml."
+    )
+
+
+def test_no_lesion_names_the_limit_below_which_nothing_is_said() -> None:
+    assert "at least 3 mm³" in wording.summary(report([]))
+
+
+def test_sides_are_the_patients() -> None:
+    """MNI x grows to the patient's right."""
+    right, left = report([RIGHT_LESION, LEFT_LESION]).lesions
+
+    assert wording.side(right) == "right"
+    assert wording.side(left) == "left"
+    assert wording.side(left.model_copy(update={"centroid_mni_mm": (-3.9, 0, 0)})) == "midline"
+
+
+def test_size_classes_hold_every_lesion_once() -> None:
+    lesion = report([RIGHT_LESION]).lesions[0]
+    volumes = (3.0, 9.9, 10.0, 100.0, 500.0, 1000.0, 40000.0)
+    lesions = [lesion.model_copy(update={"volume_mm3": volume}) for volume in volumes]
+
+    classes = wording.size_classes(lesions)
+
+    assert [size.count for size in classes] == [2, 1, 2, 2]
+    assert sum(size.volume_ml for size in classes) == pytest.approx(sum(volumes) / 1000)
+    assert max(size.share for size in classes) == 1
