@@ -2,7 +2,6 @@
 
 import os
 import sys
-from socket import gethostname
 from uuid import uuid4
 
 from celery.signals import worker_ready, worker_shutting_down
@@ -12,7 +11,7 @@ from dlb_core.jobs.celery_config import INFERENCE_QUEUE
 from dlb_core.jobs.logs import configure_logging
 from dlb_core.jobs.store import JobStore, open_store
 from worker.celery_app import make_worker_app
-from worker.liveness import Liveness
+from worker.liveness import Liveness, host_name
 from worker.settings import WorkerSettings
 
 
@@ -32,7 +31,7 @@ def main() -> int:
 
 def _serve(settings: WorkerSettings, store: JobStore) -> int:
     """Run Celery's worker; on SIGTERM the running attempt gives its job back."""
-    worker_id = f"dlb-{uuid4().hex[:12]}@{gethostname()[:40]}"
+    worker_id = f"dlb-{uuid4().hex[:12]}@{host_name()}"
     liveness = Liveness(store, worker_id, interval_s=settings.heartbeat_s)
 
     def ready(**_: object) -> None:

@@ -3,11 +3,17 @@
 import logging
 import threading
 from collections.abc import Callable
+from socket import gethostname
 
 from dlb_core.errors import TransientError
 from dlb_core.jobs.store import JobStore
 
 logger = logging.getLogger("worker.liveness")
+
+
+def host_name() -> str:
+    """This machine, or container, as its workers' ids end in it."""
+    return gethostname()[:40]
 
 
 class Liveness:

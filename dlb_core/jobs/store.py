@@ -407,14 +407,16 @@ class JobStore:
         with self._write() as session:
             session.execute(delete(WorkerRow).where(WorkerRow.id == worker_id))
 
-    def workers_alive(self, within_s: float) -> int:
-        """How many workers were seen within the last `within_s` seconds."""
+    def workers_alive(self, within_s: float, *, host: str | None = None) -> int:
+        """How many workers (of one host, if named) were seen in the last `within_s` seconds."""
         since = self._clock() - timedelta(seconds=within_s)
         query = (
             select(func.count())
             .select_from(WorkerRow)
             .where(WorkerRow.seen >= since, WorkerRow.stopping.is_(False))
         )
+        if host is not None:
+            query = query.where(WorkerRow.id.endswith(f"@{host}", autoescape=True))
         with self._read() as session:
             return session.scalars(query).one()
 
