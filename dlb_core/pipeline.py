@@ -31,7 +31,7 @@ from dlb_core.preprocessing.steps import PreprocessedCase, ignore, never, prepro
 from dlb_core.provenance import input_record, library_versions, model_identity, utc_now
 from dlb_core.quality import assess, require_passed
 from dlb_core.report.document import QualityCheck, Report, RunRecord
-from dlb_core.report.render import write_report
+from dlb_core.report.write import write_report
 from dlb_core.stopwatch import Stopwatch, peak_memory_mb
 from dlb_core.template import MNI_GRID
 from dlb_core.validation import check_header, check_pair
