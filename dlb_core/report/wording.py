@@ -56,6 +56,11 @@ def measured(value: float) -> str:
     return number(value) if abs(value) >= 100 else f"{value:.3g}".replace("-", "−")
 
 
+def asked(threshold: str) -> str:
+    """A quality check's threshold in typeset signs."""
+    return threshold.replace(">=", "≥").replace("<=", "≤")
+
+
 def point(values: Sequence[float], digits: int) -> str:
     """Coordinates side by side."""
     return ", ".join(number(value, digits) for value in values)

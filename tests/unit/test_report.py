@@ -231,6 +231,7 @@ def test_quality_is_said_in_words_not_only_in_colour(
     assert sentence in shown.text
     assert "Scan again." in shown.text
     assert "24.6" in shown.text
+    assert "≥ 10 (fail < 5)" in shown.text
 
 
 def test_ignored_failures_are_said_aloud() -> None:
