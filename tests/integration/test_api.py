@@ -23,6 +23,7 @@ from dlb_core.contracts import JobState, SegmentationOptions
 from dlb_core.documents import Health
 from dlb_core.nifti import write_volume
 from dlb_core.volume import Volume
+from service import health as service_health
 
 MIB = 1024 * 1024
 MAX_UPLOAD_MB = 64
@@ -115,6 +116,14 @@ def test_everything_is_ready(client: DlbClient) -> None:
     health = client.ready()
 
     assert health.status is Health.OK, health
+
+
+def test_the_containers_check_finds_it_alive(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The health check asks the port that the service was given."""
+    monkeypatch.setenv("DLB_DATA", str(api.folder.root))
+    monkeypatch.setenv("DLB_PORT", str(api.port))
+
+    assert service_health.main() == 0
 
 
 def test_a_pair_goes_in_and_masks_come_out(client: DlbClient, image: Path, tmp_path: Path) -> None:

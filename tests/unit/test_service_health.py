@@ -7,6 +7,7 @@ from service_kit import service
 
 from dlb_core.documents import Health, HealthDocument, ModelDocument, ModelList, Problem
 from dlb_core.errors import BadOption
+from service import health
 from service.settings import ServiceSettings
 
 
@@ -119,3 +120,15 @@ def test_a_setting_that_cannot_be_used_is_named(environ: dict[str, str], named: 
     """An operator must see which variable to mend."""
     with pytest.raises(BadOption, match=named):
         ServiceSettings.from_environment(environ)
+
+
+@pytest.mark.parametrize("environ", [{}, {"DLB_DATA": "unused", "DLB_PORT": "1"}])
+def test_the_containers_check_fails_where_nothing_answers(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a missing setting nor a dead service may pass for a live one."""
+    monkeypatch.delenv("DLB_DATA", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    assert health.main() == 1
