@@ -3,15 +3,24 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from dlb_core.contracts import Progress
 from dlb_core.errors import StoreUnavailable
 from dlb_core.jobs.records import Claim, Verdict
-from dlb_core.jobs.store import JobStore
 
 logger = logging.getLogger("worker.lease")
 T = TypeVar("T")
+
+
+class ClaimKeeper(Protocol):
+    """What a lease needs of the job store."""
+
+    def heartbeat(self, claim: Claim, progress: Progress | None = None) -> bool:
+        """Renew; False when the work must stop."""
+
+    def verdict(self, claim: Claim) -> Verdict:
+        """Look, without writing."""
 
 
 class Lease:
@@ -20,7 +29,7 @@ class Lease:
     Parameters
     ----------
     claim : Claim
-    store : JobStore
+    store : ClaimKeeper
     heartbeat_s : float
         Pause between renewals.
     poll_s : float
@@ -34,7 +43,7 @@ class Lease:
     def __init__(
         self,
         claim: Claim,
-        store: JobStore,
+        store: ClaimKeeper,
         *,
         heartbeat_s: float,
         poll_s: float,

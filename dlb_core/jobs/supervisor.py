@@ -53,7 +53,7 @@ class Child:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
-        self._pause_s = FIRST_PAUSE_S
+        self._pause_s = 0.0
         self._next_start: float | None = None
 
     @property
@@ -95,7 +95,8 @@ class Child:
         now = time.monotonic()
         if self._next_start is None:
             steady = now - self._started > STEADY_AFTER_S
-            self._pause_s = FIRST_PAUSE_S if steady else min(2 * self._pause_s, LONGEST_PAUSE_S)
+            longer = max(FIRST_PAUSE_S, 2 * self._pause_s)
+            self._pause_s = FIRST_PAUSE_S if steady else min(longer, LONGEST_PAUSE_S)
             self._next_start = now + self._pause_s
             return Death(self.name, self._process.returncode, self._pause_s)
         if now >= self._next_start:

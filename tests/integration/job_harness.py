@@ -85,8 +85,8 @@ class Installation:
         job_id = uuid4()
         self.folder.inputs(job_id).mkdir(parents=True)
         digests = {
-            "T1w": _write_image(self.folder.input(job_id, "T1w"), (12, 12, 12)),
-            "FLAIR": _write_image(self.folder.input(job_id, "FLAIR"), flair_shape),
+            "T1w": write_image(self.folder.input(job_id, "T1w"), (12, 12, 12)),
+            "FLAIR": write_image(self.folder.input(job_id, "FLAIR"), flair_shape),
         }
         self.store.insert(job_id, SegmentationOptions(label=label), digests)
         self.dispatcher.wake()
@@ -174,7 +174,8 @@ def signal_all(processes: list[psutil.Process], number: signal.Signals) -> None:
             continue
 
 
-def _write_image(path: Path, shape: tuple[int, int, int]) -> str:
+def write_image(path: Path, shape: tuple[int, int, int]) -> str:
+    """Write a small image with a bright cube, and return the file's digest."""
     data = np.ones(shape, dtype=np.float32)
     data[5:7, 5:7, 5:7] = 3.0
     nib.save(nib.Nifti1Image(data, np.eye(4)), path)

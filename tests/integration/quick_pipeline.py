@@ -2,12 +2,15 @@
 
 It has the signature, the progress and the artefacts' manners of the real one, without its
 minutes. The options' label asks for more: `pace-0.05` sleeps between its 75 steps, `crash`
-kills its own process in the middle, `leak` fails with a path in its message.
+kills its own process in the middle and leaves a temporary file, `leak` fails with a path in its
+message, `full` finds the disk full.
 """
 
+import errno
 import gzip
 import os
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,6 +30,8 @@ from dlb_core.contracts import (
 from dlb_core.errors import Cancelled, GridMismatch
 from dlb_core.report.document import ModelIdentity, Report, Totals
 
+LITTER = "dlb-test-litter-"
+"""Start of the temporary file's name."""
 MODEL = ModelIdentity(name="threshold", version="1", sha256="0" * 64, description="for tests")
 
 
@@ -60,10 +65,18 @@ def _walk(label: str, on_progress: ProgressCallback, should_stop: StopCallback) 
             raise Cancelled("told to stop")
         on_progress(Progress(stage=Stage.INFERENCE, done=done, total=NUM_NETWORKS))
         time.sleep(pace_s)
-        if done == 30 and label == "crash":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if done == 30 and label == "leak":
-            raise RuntimeError("cannot open /home/secret/patient.nii")
+        if done == 30:
+            _misbehave(label)
+
+
+def _misbehave(label: str) -> None:
+    if label == "crash":
+        tempfile.mkstemp(prefix=LITTER)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if label == "leak":
+        raise RuntimeError("cannot open /home/secret/patient.nii")
+    if label == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def _write(
