@@ -1,0 +1,41 @@
+# `make demo` and `make test` need nothing but Python 3.11 and make.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUTPUT ?= demo-output
+
+.PHONY: help demo test lint format openapi benchmark clean
+
+help:  ## show what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/.ready: pyproject.toml requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "needs $(PYTHON): apt-get install python3.11 python3.11-venv, or set PYTHON="; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(VENV)/.ready  ## run the whole service on a synthetic patient, or on T1W=... FLAIR=...
+	$(BIN)/dlb demo --output $(OUTPUT) $(if $(T1W),--t1w "$(T1W)") $(if $(FLAIR),--flair "$(FLAIR)")
+
+test: $(VENV)/.ready lint  ## check style and types, run every test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready  ## check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready  ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+openapi: $(VENV)/.ready  ## write openapi/openapi.json anew
+	$(BIN)/python -m service.openapi
+
+benchmark: $(VENV)/.ready  ## time the stages, and the engine against a plain loop
+	$(BIN)/python -m benchmarks.bench_pipeline
+
+clean:  ## remove what was made
+	rm -rf $(VENV) $(OUTPUT) .pytest_cache .mypy_cache .ruff_cache
