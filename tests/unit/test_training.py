@@ -1,0 +1,208 @@
+"""Training a network: what it draws, and that it can be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dlb_core.errors import Cancelled, CheckpointCorrupt, InputError
+from dlb_core.network import Architecture
+from dlb_core.tiling import GRID_SHAPE, NETWORK_LOCATIONS
+from dlb_core.training.cache import IMAGE, LESIONS, TISSUES, CaseEntry, open_cache, write_case
+from dlb_core.training.losses import LossName
+from dlb_core.training.recipe import Recipe, SampleMix
+from dlb_core.training.samples import SampleMaker
+from dlb_core.training.state import PATTERN
+from dlb_core.training.trainer import METRICS, train
+
+RECIPE = Recipe(
+    name="tiny",
+    architecture=Architecture(width=2, num_levels=2, dropout=0.1),
+    loss=LossName.JACCARD_CROSS_ENTROPY,
+    subvolume_size=16,
+    batch_size=2,
+    num_steps=12,
+    learning_rate=1e-2,
+    steps_per_epoch=4,
+    lesion_centred=1.0,
+    mix=SampleMix(labelled=1, transplanted=1, synthesised=1),
+    intensity_augmentation=True,
+)
+LESION = (slice(60, 66), slice(100, 106), slice(90, 96))
+"""In the left hemisphere."""
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three cases: labelled, tissues, donor."""
+    folder = tmp_path_factory.mktemp("cache")
+    rng = np.random.default_rng(0)
+    brain = np.zeros(GRID_SHAPE, dtype=np.uint8)
+    brain[20:160, 20:200, 10:150] = 1
+    lesions = np.zeros(GRID_SHAPE, dtype=np.uint8)
+    lesions[LESION] = 1
+    image = brain * rng.normal(1, 0.05, (2, *GRID_SHAPE))
+    image[1] += 0.6 * lesions
+    write_case(
+        folder,
+        CaseEntry(name="a", subject="1", arrays=[IMAGE, LESIONS]),
+        {IMAGE: image.astype(np.float16), LESIONS: lesions},
+    )
+    tissues = np.stack([0 * brain, 0 * brain, 255 * brain])
+    write_case(folder, CaseEntry(name="b", subject="2", arrays=[TISSUES]), {TISSUES: tissues})
+    write_case(folder, CaseEntry(name="c", subject="3", arrays=[LESIONS]), {LESIONS: lesions})
+    return folder
+
+
+def _maker(cache: Path, recipe: Recipe = RECIPE) -> SampleMaker:
+    return SampleMaker(open_cache(cache), recipe)
+
+
+@pytest.mark.parametrize("kind", ["labelled", "transplanted", "synthesised"])
+def test_lesions_are_bright_in_flair_whatever_the_origin(cache: Path, kind: str) -> None:
+    """Else the network would learn something else."""
+    mix = SampleMix(**{"labelled": 0, "transplanted": 0, "synthesised": 0} | {kind: 1})  # type: ignore[arg-type]
+    maker = _maker(cache, RECIPE.model_copy(update={"mix": mix, "subvolume_size": 32}))
+    differences = []
+    for seed in range(12):
+        sample = maker.draw(np.random.default_rng(seed))
+        lesion = sample.target > 0
+        if lesion.any():
+            healthy = ~lesion & (sample.image[1] > 0)
+            differences.append(sample.image[1][lesion].mean() - sample.image[1][healthy].mean())
+
+    assert len(differences) >= 8
+    assert np.mean(differences) > 0.1
+
+
+def test_a_sample_depends_on_its_generator_alone(cache: Path) -> None:
+    """A resumed run must see the same data."""
+    maker = _maker(cache)
+    maker.draw(np.random.default_rng(1))
+    first = maker.draw(np.random.default_rng(2))
+    second = _maker(cache).draw(np.random.default_rng(2))
+
+    assert np.array_equal(first.image, second.image)
+    assert np.array_equal(first.target, second.target)
+
+
+def test_a_lateral_network_sees_both_sides_the_same_way_round(cache: Path) -> None:
+    """Symmetrical training: what comes from the right is mirrored."""
+    folder_cases = open_cache(cache)
+    labelled = RECIPE.model_copy(
+        update={
+            "mix": SampleMix(labelled=1),
+            "intensity_augmentation": False,
+            "subvolume_size": 96,
+        }
+    )
+    network = next(
+        n
+        for n in NETWORK_LOCATIONS
+        if n.twin and n.primary.start[0] <= 60 and n.primary.start == (2, 60, 40)
+    )
+    maker = SampleMaker(folder_cases, labelled, network)
+    masks = [maker.draw(np.random.default_rng(seed)).target for seed in range(12)]
+    found = [m for m in masks if m.any()]
+
+    # The lesion lies left of the midline: seen in the primary, not in the twin.
+    assert 0 < len(found) < 12
+    expected = np.zeros((96, 96, 96), dtype=np.int64)
+    expected[58:64, 40:46, 50:56] = 1
+    for mask in found:
+        assert np.array_equal(mask, expected)
+
+
+def test_training_learns(cache: Path, tmp_path: Path) -> None:
+    """The loss falls on an easy task."""
+    recipe = RECIPE.model_copy(
+        update={"num_steps": 60, "steps_per_epoch": 20, "mix": SampleMix(labelled=1)}
+    )
+    losses: list[float] = []
+
+    train(
+        tmp_path, recipe, _maker(cache, recipe), on_epoch=lambda e: losses.append(e.training_loss)
+    )
+
+    assert losses[-1] < 0.9 * losses[0]
+    assert len((tmp_path / METRICS).read_text().splitlines()) == 3
+
+
+KILLED_RUN = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from dlb_core.training import trainer
+from tests.unit.test_training import RECIPE, _maker
+trainer.CHECKPOINT_EVERY_S = 0.0
+trainer.train(Path(sys.argv[2]), RECIPE, _maker(Path(sys.argv[1])))
+"""
+
+
+def test_a_killed_run_resumes_to_the_same_weights(cache: Path, tmp_path: Path) -> None:
+    """kill -9 in the middle, then once more: bit for bit what an undisturbed run gives."""
+    torch.set_num_threads(1)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    command = [sys.executable, "-c", KILLED_RUN, str(cache), str(killed)]
+    child = subprocess.Popen(command)
+    deadline = time.monotonic() + 60
+    while len(list(killed.glob(PATTERN))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+
+    resumed = load_file(train(killed, RECIPE, _maker(cache)))
+    undisturbed = load_file(train(whole, RECIPE, _maker(cache)))
+
+    assert resumed.keys() == undisturbed.keys()
+    for name, tensor in undisturbed.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_last_good_one_named(
+    cache: Path, tmp_path: Path
+) -> None:
+    """Going on from rubbish would waste the night."""
+    for steps in (4, 3):
+        answers = iter([False] * steps)
+        with pytest.raises(Cancelled, match="resumes"):
+            train(tmp_path, RECIPE, _maker(cache), should_stop=partial(next, answers, True))
+    older, newest = sorted(tmp_path.glob(PATTERN))
+    content = bytearray(newest.read_bytes())
+    content[-3] ^= 255
+    newest.write_bytes(content)
+
+    with pytest.raises(CheckpointCorrupt, match=f"{newest.name} is damaged.*{older.name}"):
+        train(tmp_path, RECIPE, _maker(cache))
+
+
+def test_a_run_folder_keeps_to_its_recipe(cache: Path, tmp_path: Path) -> None:
+    """Two recipes in one run could never be told apart."""
+    train(tmp_path, RECIPE, _maker(cache))
+
+    with pytest.raises(InputError, match="another recipe"):
+        train(tmp_path, RECIPE.model_copy(update={"seed": 1}), _maker(cache))
+
+
+def test_left_out_subjects_leave_no_trace(cache: Path) -> None:
+    """Leave-one-out is honest only if every row of the subject goes."""
+    names = [c.entry.name for c in open_cache(cache, without_subjects=frozenset({"1"}))]
+
+    assert names == ["b", "c"]
+
+
+def test_a_recipe_that_the_data_cannot_serve_is_refused(cache: Path) -> None:
+    """Before the first step, not at the first draw."""
+    donors = [c for c in open_cache(cache) if c.entry.name == "c"]
+
+    with pytest.raises(InputError, match="labelled, transplanted, synthesised"):
+        SampleMaker(donors, RECIPE)
