@@ -66,9 +66,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    errors.install(app)
-    for module in (jobs, artefacts, models, health):
-        app.include_router(module.router)
+    routers = [module.router for module in (jobs, artefacts, models, health)]
+    for router in routers:
+        app.include_router(router)
+    errors.install(app, [route for router in routers for route in router.routes])
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 

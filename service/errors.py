@@ -1,6 +1,8 @@
 """Errors -> RFC 9457 problem documents: one table, and the handlers that use it."""
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -8,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match, Route
 
 from dlb_core.documents import FieldProblem, Problem
 from dlb_core.errors import (
@@ -53,7 +56,6 @@ FRAMEWORK = {
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 10
-RANGE_LENGTH = "Content-Range"
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +79,11 @@ def describe(*kinds: type[DlbError]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of the app a problem document."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make every error of the app, whose routes these are, a problem document."""
     app.add_exception_handler(DlbError, _on_own_error)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
-    app.add_exception_handler(HTTPException, _on_framework_error)
+    app.add_exception_handler(HTTPException, partial(_on_framework_error, routes=routes))
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unforeseen_error)
 
@@ -120,14 +122,17 @@ def _on_invalid_request(request: Request, error: Exception) -> Response:
     )
 
 
-def _on_framework_error(request: Request, error: Exception) -> Response:
+def _on_framework_error(
+    request: Request, error: Exception, *, routes: Sequence[BaseRoute]
+) -> Response:
     """Answer what the framework refuses: unknown paths, methods."""
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     code, detail = FRAMEWORK.get(status, ("http-error", status.description or status.phrase))
-    return _respond(
-        status, code=code, title=status.phrase, detail=detail, headers=dict(error.headers or {})
-    )
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request, routes))
+    return _respond(status, code=code, title=status.phrase, detail=detail, headers=headers)
 
 
 def _on_disconnect(request: Request, error: Exception) -> Response:
@@ -152,11 +157,20 @@ def _headers_of(request: Request, error: DlbError) -> dict[str, str]:
     if isinstance(error, TransientError):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if isinstance(error, RangeUnsatisfiable):
-        headers[RANGE_LENGTH] = f"bytes */{error.size_bytes}"
+        headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if request.method == "POST":
         # The body may be unread: the connection cannot carry another request.
         headers["Connection"] = "close"
     return headers
+
+
+def _allowed_methods(request: Request, routes: Sequence[BaseRoute]) -> list[str]:
+    """Methods of all routes of this path; the framework names the first route's alone."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 def _first_line(kind: type[DlbError]) -> str:

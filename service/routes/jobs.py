@@ -41,11 +41,13 @@ FORM: dict[str, Any] = {
                         "t1w": {
                             "type": "string",
                             "format": "binary",
+                            "minLength": 1,
                             "description": "T1-weighted image, NIfTI-1/2, .nii or .nii.gz",
                         },
                         "flair": {
                             "type": "string",
                             "format": "binary",
+                            "minLength": 1,
                             "description": "FLAIR image of the same session, likewise",
                         },
                         "options": {"$ref": "#/components/schemas/SegmentationOptions"},
@@ -105,7 +107,10 @@ def list_jobs(
     state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="jobs a page")] = 20,
     before: Annotated[
-        str | None, Query(max_length=200, description="cursor from a page's `next`")
+        str | None,
+        Query(
+            max_length=200, pattern="^[A-Za-z0-9_-]+$", description="cursor from a page's `next`"
+        ),
     ] = None,
 ) -> JobPage:
     """List jobs, newest first, a page at a time."""

@@ -320,6 +320,16 @@ async def test_every_error_is_a_problem_document(
     assert (answer.status_code, problem_of(answer).code) == (status, code)
 
 
+async def test_a_method_not_allowed_names_all_that_are(tmp_path: Path) -> None:
+    """RFC 9110: Allow lists the methods of the resource, not of one of its routes."""
+    async with service(tmp_path) as (client, _):
+        jobs = await client.put("/v1/jobs")
+        job = await client.put(f"/v1/jobs/{UUID(int=0)}")
+
+    assert jobs.headers["Allow"] == "GET, POST"
+    assert job.headers["Allow"] == "DELETE, GET"
+
+
 async def test_our_own_mistakes_say_nothing_about_how_we_are_built(tmp_path: Path) -> None:
     """A 500 goes into the log in full, and to the caller as a problem without details."""
     app = create_app(make_settings(tmp_path))
