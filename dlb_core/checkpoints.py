@@ -219,21 +219,24 @@ def write_bundle(
     canary = make_canary()
     canary_entry = _write_tensors(folder / CANARY, {"input": canary})
     network = build_network(architecture)
-    entries = []
+    served: list[tuple[FileEntry, list[float]]] = []
     for location in NETWORK_LOCATIONS:
-        weights = weights_of(0 if shared_file else location.index)
-        halved = {key: tensor.half() for key, tensor in weights.items()}
-        path = folder / (shared_file or f"{location.name}.safetensors")
-        file = _write_tensors(path, halved)
+        if shared_file and served:
+            served.append(served[0])
+            continue
+        halved = {key: tensor.half() for key, tensor in weights_of(location.index).items()}
+        file = _write_tensors(folder / (shared_file or f"{location.name}.safetensors"), halved)
         fill(network, {key: tensor.float() for key, tensor in halved.items()}, location.name)
-        entries.append(
-            NetworkEntry(
-                **file.model_dump(),
-                name=location.name,
-                start=list(location.primary.start),
-                canary=probe(network, canary.float()),
-            )
+        served.append((file, probe(network, canary.float())))
+    entries = [
+        NetworkEntry(
+            **file.model_dump(),
+            name=location.name,
+            start=list(location.primary.start),
+            canary=answers,
         )
+        for location, (file, answers) in zip(NETWORK_LOCATIONS, served, strict=True)
+    ]
     manifest = Manifest(
         name=name,
         version=version,

@@ -1,0 +1,1 @@
+"""Measurements; each names its baseline and runs it in the same process."""
