@@ -1,11 +1,13 @@
 """The synthetic patient is what it says: raw scans of one head, with lesions that are known."""
 
+import argparse
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from dlb_core.cli.sample import add_parser
 from dlb_core.lesions import label_lesions
 from dlb_core.resampling import resample
 from dlb_core.synthesis.anatomy import build_head
@@ -154,3 +156,17 @@ def _corner(x: float, y: float, z: float) -> np.ndarray:
     offset = np.zeros((4, 4))
     offset[:3, 3] = x, y, z
     return offset
+
+
+@pytest.mark.parametrize("seed", ["-1", "one"])
+def test_a_seed_that_is_none_is_refused_by_the_command_line(
+    seed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["sample", "--output", "here", f"--seed={seed}"])
+
+    assert ended.value.code == 2
+    assert "seed" in capsys.readouterr().err
