@@ -8,7 +8,7 @@ and the second and fourth column of subvolumes are exact mirror images. The medi
 [42, 138) mirrors to [43, 139) and is therefore its own twin, one voxel off.
 
 Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.3 and 2.3.1; the
-paper's "strides" 76, 76, 67 are overlaps, see docs/decisions/0002-geometry.md.
+paper's "strides" 76, 76, 67 are overlaps, see docs/decisions/geometry.md.
 """
 
 from dataclasses import dataclass
