@@ -33,7 +33,7 @@ README = """This is a synthetic patient (seed {seed}). No person was scanned.
 {flair}
     FLAIR, 1 x 1 x 3 mm, oblique axial.
 {lesions}
-    The {count} lesions that were drawn, {volume:.1f} ml, on the FLAIR's grid.
+    The lesions that were drawn, on the FLAIR's grid: {count} connected ones, {volume:.1f} ml.
 
 The brain's shape comes from the ICBM152 2009a template (Fonov et al., NeuroImage 54 (2011)
 313-327), deformed at random; lesions, skull, scalp and face are drawn, and contrast, noise and
