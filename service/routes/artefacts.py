@@ -92,6 +92,7 @@ def read_results(
     return respond(document, if_none_match=if_none_match)
 
 
+@router.head("/artefacts/{name}", response_class=_RangedFile, include_in_schema=False)
 @router.get(
     "/artefacts/{name}",
     response_class=_RangedFile,

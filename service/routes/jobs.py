@@ -101,7 +101,14 @@ async def submit_job(request: Request, intake: IntakeDep, dispatcher: Dispatcher
     )
 
 
-@router.get("", response_model=JobPage, responses=describe(BadOption, StoreUnavailable))
+@router.get(
+    "",
+    response_model=JobPage,
+    responses={
+        304: {"description": "Unchanged since the ETag"},
+        **describe(BadOption, StoreUnavailable),
+    },
+)
 def list_jobs(
     store: StoreDep,
     state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
@@ -112,13 +119,15 @@ def list_jobs(
             max_length=200, pattern="^[A-Za-z0-9_-]+$", description="cursor from a page's `next`"
         ),
     ] = None,
-) -> JobPage:
+    if_none_match: IfNoneMatch = None,
+) -> Response:
     """List jobs, newest first, a page at a time."""
     records, cursor = store.list_jobs(state=state, limit=limit, before=before)
-    return JobPage(
+    page = JobPage(
         jobs=tuple(job_document(record) for record in records),
         next=None if cursor is None else _page_path(state, limit, cursor),
     )
+    return respond(page, if_none_match=if_none_match)
 
 
 @router.get(

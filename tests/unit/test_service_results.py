@@ -89,6 +89,16 @@ async def test_a_range_is_that_part_of_the_file(
     assert answer.headers["Content-Range"] == f"bytes {first}-{last}/1000"
 
 
+async def test_a_download_can_be_looked_at_before_it_is_made(tmp_path: Path) -> None:
+    """HEAD tells length and digest; download managers begin with it."""
+    async with service(tmp_path) as (client, services):
+        path = await finished(client, services)
+        answer = await client.head(f"{path}/artefacts/{MASK_FLAIR}")
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["Content-Length"] == "1000"
+
+
 async def test_several_ranges_come_in_one_answer(tmp_path: Path) -> None:
     """Each part says where it belongs."""
     async with service(tmp_path) as (client, services):
