@@ -66,7 +66,6 @@ def run(args: argparse.Namespace) -> int:
         code = submit.run(_submission(t1w, flair, args, results, url))
     if code == 0 and args.t1w is None:
         _compare(console, results, sample)
-    console.print(f"\nopen {results / artefacts.REPORT_HTML}" if code == 0 else "", soft_wrap=True)
     return code
 
 
