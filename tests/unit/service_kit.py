@@ -1,7 +1,10 @@
 """What tests of the service share: an app that runs, forms to send it, jobs that end."""
 
 import gzip
-from collections.abc import AsyncIterator
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from uuid import UUID
 import httpx
 import nibabel as nib
 import numpy as np
+import uvicorn
 from fastapi import FastAPI
 
 from dlb_core import artefacts
@@ -99,6 +103,34 @@ async def service(root: Path, **changes: Any) -> AsyncIterator[tuple[httpx.Async
 async def submit(client: httpx.AsyncClient, **changes: bytes) -> httpx.Response:
     """Send a good request, some parts of it changed."""
     return await client.post("/v1/jobs", content=form(pair(**changes)), headers=form_headers())
+
+
+class Running:
+    """A service in a thread of this process."""
+
+    def __init__(self, root: Path) -> None:
+        app = create_app(make_settings(root))
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
+        self._thread.start()
+        until(lambda: self._server.started)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.services: Services = app.state.services
+
+    def stop(self) -> None:
+        """End the service as a signal would."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
 
 
 def finish(services: Services, job_id: UUID) -> None:

@@ -1,16 +1,12 @@
 """The client against the real service over a real socket; a job's end is made by hand."""
 
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 import pytest
-import uvicorn
-from service_kit import finish, make_settings, nifti
+from service_kit import Running, finish, nifti
 
 from dlb_core.artefacts import MASK_FLAIR, sha256_of
 from dlb_core.client import DlbClient
@@ -23,36 +19,6 @@ from dlb_core.errors import (
     ServiceUnreachable,
     UnreadableImage,
 )
-from service.app import create_app
-from service.dependencies import Services
-
-
-class Running:
-    """A service in a thread of this process."""
-
-    def __init__(self, root: Path) -> None:
-        app = create_app(make_settings(root))
-        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
-        self._thread.start()
-        until(lambda: self._server.started)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.services: Services = app.state.services
-
-    def stop(self) -> None:
-        """End the service as a signal would."""
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread does."""
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")
