@@ -3,6 +3,9 @@
 Source: Tustison et al., IEEE TMI 29 (2010) 1310-1320.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import SimpleITK as sitk  # noqa: N813  # the name everyone knows it by
 
@@ -31,10 +34,23 @@ def correct_bias(volume: Volume, mask: Mask) -> Volume:
     image = to_itk(Volume(np.asarray(volume.data, dtype=np.float32), volume.affine))
     # N4 takes logarithms: voxels of zero tell nothing about the field.
     inside = to_itk(Volume((mask & (volume.data > 0)).astype(np.uint8), volume.affine))
-    filter_ = sitk.N4BiasFieldCorrectionImageFilter()
-    # One thread: sums over voxels then do not depend on the machine's core count.
-    filter_.SetNumberOfThreads(1)
-    filter_.Execute(sitk.Shrink(image, [_SHRINK] * 3), sitk.Shrink(inside, [_SHRINK] * 3))
-    log_field = array_from_itk(filter_.GetLogBiasFieldAsImage(image))
+    with _one_thread():
+        filter_ = sitk.N4BiasFieldCorrectionImageFilter()
+        filter_.Execute(sitk.Shrink(image, [_SHRINK] * 3), sitk.Shrink(inside, [_SHRINK] * 3))
+        log_field = array_from_itk(filter_.GetLogBiasFieldAsImage(image))
     data = np.where(mask, volume.data / np.exp(log_field), 0)
     return Volume(data.astype(np.float32), volume.affine)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep ITK to one thread: its sums over voxels depend on how many share the work.
+
+    N4's inner filters ignore its own setting and take the global one.
+    """
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
