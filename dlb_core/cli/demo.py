@@ -20,7 +20,6 @@ from dlb_core.client import DlbClient
 from dlb_core.contracts import InputState
 from dlb_core.documents import Health
 from dlb_core.errors import BadOption, DlbError, StackNotReady
-from dlb_core.synthesis.patient import FLAIR_FILE, LESIONS_FILE, T1W_FILE
 
 START_TIMEOUT_S = 150.0
 STOP_TIMEOUT_S = 60.0
@@ -55,27 +54,28 @@ def run(args: argparse.Namespace) -> int:
     output: Path = args.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     sample = output / "sample"
-    t1w, flair = args.t1w, args.flair
-    if t1w is None:
-        _make_sample(console, sample, args.seed)
-        t1w, flair = sample / T1W_FILE, sample / FLAIR_FILE
+    own = args.t1w is not None
+    t1w, flair = (args.t1w, args.flair) if own else _make_sample(console, sample, args.seed)
     results = output / "results"
     shutil.rmtree(results, ignore_errors=True)
     with _service(console, output) as url:
         console.rule("3  submit over HTTP, follow, download")
         code = submit.run(_submission(t1w, flair, args, results, url))
-    if code == 0 and args.t1w is None:
+    if code == 0 and not own:
         _compare(console, results, sample)
     return code
 
 
-def _make_sample(console: Console, folder: Path, seed: int) -> None:
-    from dlb_core.synthesis.patient import write_patient
+def _make_sample(console: Console, folder: Path, seed: int) -> tuple[Path, Path]:
+    """Write the patient; return the paths of T1w and FLAIR."""
+    # Loading PyTorch takes seconds; `dlb --help` need not wait for it.
+    from dlb_core.synthesis.patient import FLAIR_FILE, T1W_FILE, write_patient
 
     console.rule("1  make a synthetic patient")
     with console.status("painting a head with lesions ..."):
         write_patient(folder, seed)
     console.print(f"T1w, FLAIR and the true lesion mask are in {folder}", soft_wrap=True)
+    return folder / T1W_FILE, folder / FLAIR_FILE
 
 
 def _submission(
@@ -153,6 +153,7 @@ def _compare(console: Console, results: Path, sample: Path) -> None:
     """Print how well the known lesions were found."""
     from dlb_core.metrics import dice, lesion_wise_tpr
     from dlb_core.nifti import read_volume
+    from dlb_core.synthesis.patient import LESIONS_FILE
 
     found = read_volume(results / artefacts.MASK_FLAIR, role="result").data > 0
     truth = read_volume(sample / LESIONS_FILE, role="truth").data > 0

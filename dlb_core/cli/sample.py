@@ -4,8 +4,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dlb_core.synthesis.patient import FLAIR_FILE, LESIONS_FILE, T1W_FILE, write_patient
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
@@ -26,6 +24,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the patient and say what to do with it."""
+    # Loading PyTorch takes seconds; `dlb --help` need not wait for it.
+    from dlb_core.synthesis.patient import FLAIR_FILE, LESIONS_FILE, T1W_FILE, write_patient
+
     output: Path = args.output
     patient = write_patient(output, args.seed)
     mask = patient.lesions_flair
