@@ -29,7 +29,7 @@ from dlb_core.contracts import FINAL_STATES, JobState
 from dlb_core.errors import StoreUnavailable
 from dlb_core.jobs.queue import redis_url
 
-NUM_KILLS = int(os.environ.get("DLB_TEST_KILLS", "4"))
+NUM_KILLS = int(os.environ.get("DLB_TEST_KILLS", "3"))
 """Kills of the random campaign; docs/reliability.md reports a longer one."""
 
 

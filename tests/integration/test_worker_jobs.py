@@ -12,13 +12,14 @@ from dlb_core.artefacts import MASK_FLAIR, REPORT_JSON, sha256_of
 from dlb_core.contracts import JobState, Stage
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis"])
-def installation(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    """An installation with one worker, for the tests that leave it whole."""
-    root = tmp_path_factory.mktemp(request.param)
-    installation = Installation(root, broker_binary=broker_binaries()[request.param])
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation with one worker and a genuine Redis, for the tests that leave it whole.
+
+    What depends on the broker is tested on both kinds, in `test_faults.py`.
+    """
+    root = tmp_path_factory.mktemp("jobs")
+    installation = Installation(root, broker_binary=broker_binaries()["redis"])
     try:
         installation.start_worker()
         yield installation
@@ -132,7 +133,7 @@ def test_a_worker_told_to_stop_gives_its_job_back_uncounted(tmp_path: Path) -> N
     installation = Installation(tmp_path, broker_binary=broker_binaries()["valkey"])
     try:
         worker = installation.start_worker()
-        job_id = installation.submit(label="pace-0.05")
+        job_id = installation.submit(label="pace-0.02")
         installation.wait_for_middle(job_id)
 
         worker.send_signal(signal.SIGTERM)
