@@ -124,10 +124,17 @@ def read_header(path: Path, *, role: str) -> Any:
     """
     start = _read_start(path, role)
     if len(start) >= 348 and start[344:348] == b"n+1\0" and _declares(start, 348):
-        return nib.Nifti1Header(start[:348], check=False)
+        return _with_intercept(nib.Nifti1Header(start[:348], check=False))
     if len(start) >= 540 and start[4:8] == b"n+2\0" and _declares(start, 540):
-        return nib.Nifti2Header(start[:540], check=False)
+        return _with_intercept(nib.Nifti2Header(start[:540], check=False))
     raise UnreadableImage(f"The {role} is not a NIfTI file (.nii or .nii.gz){_hint(start)}.")
+
+
+def _with_intercept(header: Any) -> Any:
+    """Some writers leave an unused intercept as NaN; every reader but nibabel takes it as 0."""
+    if np.isfinite(header["scl_slope"]) and np.isnan(header["scl_inter"]):
+        header["scl_inter"] = 0
+    return header
 
 
 def _declares(start: bytes, size: int) -> bool:
