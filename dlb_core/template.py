@@ -62,19 +62,28 @@ class Template:
 
 @cache
 def load_template() -> Template:
-    """Read the template: T1w, tissue maps and brain mask on `MNI_GRID`.
-
-    The arrays are shared by all callers and read-only.
+    """The installed template; its arrays are shared by all callers, and read-only.
 
     Raises
     ------
     TemplateCorrupt
         A file is missing or is not the one we know.
     """
-    t1w = _read("t1")
+    return read_template(_installed_folder())
+
+
+def read_template(folder: Path) -> Template:
+    """Read T1w and tissue maps from a folder, checked, and cut them to `MNI_GRID`.
+
+    Raises
+    ------
+    TemplateCorrupt
+        A file is missing or is not the one we know.
+    """
+    t1w = _read(folder, "t1")
     brain_mask = ndimage.binary_fill_holes(t1w > _BRAIN_THRESHOLD)
     brain_mask.setflags(write=False)
-    return Template(t1w, _read("gm"), _read("wm"), brain_mask)
+    return Template(t1w, _read(folder, "gm"), _read(folder, "wm"), brain_mask)
 
 
 @cache
@@ -87,9 +96,9 @@ def load_coarse_t1w() -> Volume:
     return Volume(blocks.mean(axis=(1, 3, 5)), affine)
 
 
-def _read(kind: str) -> NDArray[np.float32]:
+def _read(folder: Path, kind: str) -> NDArray[np.float32]:
     """One of the template's files, cropped to `MNI_GRID`, scaled to [0, 1]."""
-    path = _folder() / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz"
+    path = folder / f"mni_icbm152_{kind}_tal_nlin_sym_09a_converted.nii.gz"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -108,7 +117,7 @@ def _read(kind: str) -> NDArray[np.float32]:
     return data
 
 
-def _folder() -> Path:
+def _installed_folder() -> Path:
     """Where nilearn keeps its data, found without importing it."""
     spec = find_spec("nilearn")
     if spec is None or spec.origin is None:

@@ -6,6 +6,7 @@ bars, no GPU, so that the same image gives the same mask everywhere.
 Source: Fisch et al., Computers in Biology and Medicine 179 (2024) 108845.
 """
 
+import warnings
 from typing import Any
 
 import nibabel as nib
@@ -23,6 +24,8 @@ _COARSE_MM = 4.0
 """Resolution at which the head is found."""
 _AIR_MM = 30.0
 """Left around the head: about what scanners leave, and deepbet was trained on."""
+_MAX_SHARE_OF_FOV = 0.9
+"""A brain's bounding box is about 45 % air; even a tight crop stays below this."""
 
 
 def extract_brain(volume: Volume, *, role: str) -> Mask:
@@ -55,11 +58,11 @@ def _run_deepbet(data: NDArray[Any], affine: Affine, role: str) -> Mask:
     """Brain mask of a head that fills most of its array; `affine` tells its axes."""
     ornt = nib.io_orientation(affine)
     canonical = nib.apply_orientation(np.asarray(data, dtype=np.float32), ornt)
-    extraction = BrainExtraction(no_gpu=True)
+    extraction = _load_deepbet()
     try:
         probability = extraction.run_model(np.ascontiguousarray(canonical))
         mask = extraction.postprocess(probability > _THRESHOLD)
-    except (AssertionError, ValueError, RuntimeError) as error:
+    except (AssertionError, ValueError) as error:
         # deepbet has no errors of its own: an empty mask ends in one of these.
         raise ImplausibleImage(
             f"No brain was found in the {role}: send a whole-head image, or, if the skull was "
@@ -67,6 +70,13 @@ def _run_deepbet(data: NDArray[Any], affine: Affine, role: str) -> Mask:
         ) from error
     back = nib.orientations.ornt_transform(nib.io_orientation(np.eye(4)), ornt)
     return np.ascontiguousarray(nib.apply_orientation(mask, back)).astype(np.bool_)
+
+
+def _load_deepbet() -> Any:
+    with warnings.catch_warnings():
+        # deepbet's networks are TorchScript files, whose loader torch deprecates; it is pinned.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return BrainExtraction(no_gpu=True)
 
 
 def _head_box(volume: Volume) -> tuple[slice, ...]:
@@ -126,7 +136,3 @@ def nonzero_brain(volume: Volume, *, role: str) -> Mask:
         )
     filled: Mask = ndimage.binary_fill_holes(mask)
     return filled
-
-
-_MAX_SHARE_OF_FOV = 0.9
-"""A brain's bounding box is about 45 % air; even a tight crop stays below this."""
