@@ -19,13 +19,15 @@ from dlb_core.contracts import Message
 from dlb_core.errors import InputError
 
 INDEX = "cases.json"
+NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
+"""A case's name is also its folder's."""
 IMAGE, LESIONS, TISSUES = "image", "lesions", "tissues"
 
 
 class CaseEntry(Message):
     """One line of a cache's index."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")]
+    name: Annotated[str, Field(pattern=NAME)]
     subject: str
     domain: str = ""
     arrays: Annotated[list[str], Field(description="of image, lesions, tissues")]

@@ -16,6 +16,7 @@ lesions alone         a donor of lesion shapes: a mask in MNI world space, at na
 """
 
 import csv
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from dlb_core.preprocessing.registration import register_affine
 from dlb_core.preprocessing.steps import preprocess_case
 from dlb_core.resampling import resample
 from dlb_core.template import MNI_GRID
-from dlb_core.training.cache import IMAGE, LESIONS, TISSUES, CaseEntry, write_case
+from dlb_core.training.cache import IMAGE, LESIONS, NAME, TISSUES, CaseEntry, write_case
 from dlb_core.volume import Volume
 
 TABLE = "cases.tsv"
@@ -117,10 +118,19 @@ def read_table(dataset: Path) -> list[Row]:
         if absent:
             raise InputError(f"{TABLE} lacks the columns {', '.join(absent)}")
         read = [_read_row(dataset, n, fields) for n, fields in enumerate(reader, start=2)]
-    faults = [row for row in read if isinstance(row, str)]
+    faults = [row for row in read if isinstance(row, str)] + _repeated(read)
     if faults:
         raise InputError(f"{TABLE} has {len(faults)} bad rows:\n" + "\n".join(faults))
     return [row for row in read if isinstance(row, Row)]
+
+
+def _repeated(rows: list["Row | str"]) -> list[str]:
+    names = [row.name if isinstance(row, Row) else None for row in rows]
+    return [
+        f"line {n + 2}: the name {name} stands twice"
+        for n, name in enumerate(names)
+        if name is not None and name in names[:n]
+    ]
 
 
 def _read_row(dataset: Path, line: int, fields: dict[str, str]) -> Row | str:
@@ -136,6 +146,8 @@ def _read_row(dataset: Path, line: int, fields: dict[str, str]) -> Row | str:
         return f"line {line}: t1w and flair come together"
     if not paths["lesions"] and not paths["tissues"]:
         return f"line {line}: neither lesions nor tissues"
+    if not re.fullmatch(NAME, fields["name"]):
+        return f"line {line}: name holds more than letters, digits, `.`, `_` and `-`"
     if fields["input_state"] not in set(InputState):
         return f"line {line}: input_state is raw or skull_stripped"
     state = InputState(fields["input_state"])
