@@ -36,6 +36,16 @@ def test_integer_scaling_is_applied(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_volume(path, role="T1w").data, ramp() * 0.5 - 20)
 
 
+def test_an_unset_intercept_counts_as_zero(tmp_path: Path) -> None:
+    """Some writers leave NaN there, and a whole public data set came that way."""
+    path = plain_image(tmp_path / "scan.nii")
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([2, np.nan], np.float32).tobytes()  # scl_slope, scl_inter
+    path.write_bytes(content)
+
+    np.testing.assert_array_equal(read_volume(path, role="T1w").data, 2.0 * ramp())
+
+
 def test_big_endian_values_are_read(tmp_path: Path) -> None:
     """Bytes in the wrong order would be noise that passes every header check."""
     image = nib.Nifti1Image(ramp(), None, nib.Nifti1Header(endianness=">"))

@@ -190,7 +190,7 @@ def _half_a_pair(path: Path) -> Path:
 
 def _bad_scaling(path: Path) -> Path:
     content = bytearray(plain_image(path).read_bytes())
-    content[112:120] = np.array([1, np.nan], np.float32).tobytes()  # scl_slope, scl_inter
+    content[112:120] = np.array([1, np.inf], np.float32).tobytes()  # scl_slope, scl_inter
     path.write_bytes(content)
     return path
 
