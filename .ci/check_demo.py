@@ -16,8 +16,7 @@ MINIMUM_DICE = 0.5
 
 folder = Path(sys.argv[1])
 results, sample = folder / "results", folder / "sample"
-names = {value for key, value in vars(artefacts).items() if key.isupper() and key != "MEDIA_TYPES"}
-missing = {str(name) for name in names if not (results / str(name)).is_file()}
+missing = {name for name in artefacts.ALL if not (results / name).is_file()}
 assert not missing, f"the demo left no {sorted(missing)}"
 
 report = Report.model_validate_json((results / artefacts.REPORT_JSON).read_text())

@@ -21,7 +21,7 @@ from dlb_core import artefacts
 from dlb_core.bundled import default_bundle
 from dlb_core.contracts import InputState, SegmentationOptions
 from dlb_core.metrics import dice, lesion_wise_f1, lesion_wise_fdr, lesion_wise_tpr, ppv, tpr
-from dlb_core.nifti import read_volume
+from dlb_core.nifti import read_mask, read_volume
 from dlb_core.pipeline import segment_case
 from dlb_core.preprocessing.normalise import white_matter_mode
 from dlb_core.resampling import to_native
@@ -60,10 +60,10 @@ def measure(
     """Run one case and score ensemble and baseline."""
     options = SegmentationOptions(input_state=state)
     report = segment_case(t1w, flair, folder, options=options, bundle=bundle)
-    reference = read_volume(lesions, role="reference")
+    reference = read_mask(lesions, role="reference")
     grid = reference.grid
-    truth = reference.data > 0.5
-    found = read_volume(folder / artefacts.MASK_FLAIR, role="mask").data > 0
+    truth = reference.data > 0
+    found = read_mask(folder / artefacts.MASK_FLAIR, role="mask").data > 0
     voxel_ml = grid.voxel_mm3 / 1000
     to_mni = np.loadtxt(folder / artefacts.T1W_TO_MNI) @ np.loadtxt(folder / artefacts.FLAIR_TO_T1W)
     return {

@@ -36,6 +36,34 @@ MEDIA_TYPES = {
 }
 
 
+ALL = (
+    RUN_JSON,
+    REPORT_JSON,
+    REPORT_HTML,
+    LESION_TABLE,
+    MASK_FLAIR,
+    MASK_T1W,
+    MASK_MNI,
+    PROBABILITY_MNI,
+    VOTES_MNI,
+    COVERAGE_MNI,
+    LESION_LABELS_MNI,
+    PREPROCESSED_T1W,
+    PREPROCESSED_FLAIR,
+    BRAIN_MASK_MNI,
+    T1W_TO_MNI,
+    FLAIR_TO_T1W,
+)
+"""What a finished case has; the record of the run first."""
+
+
+def clear_artefacts(folder: Path) -> None:
+    """Make the folder, or empty it of an earlier case's artefacts, so that two never mix."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ALL:
+        (folder / name).unlink(missing_ok=True)
+
+
 def media_type(name: str) -> str:
     """Media type of an artefact, by the end of its name."""
     return next(kind for end, kind in MEDIA_TYPES.items() if name.endswith(end))

@@ -25,6 +25,7 @@ from dlb_core.artefacts import sha256_of, whole_file, write_text
 from dlb_core.contracts import NUM_NETWORKS, Message
 from dlb_core.errors import CheckpointCorrupt
 from dlb_core.network import Architecture, UNet3d, lesion_probability
+from dlb_core.report.document import RESEARCH_USE
 from dlb_core.tiling import (
     GRID_SHAPE,
     NETWORK_LOCATIONS,
@@ -204,7 +205,7 @@ def write_bundle(
     training: dict[str, Any],
     shared_file: str | None = None,
 ) -> Bundle:
-    """Write a bundle: weights in float16, canary, manifest last.
+    """Write a bundle: weights in float16, canary, a first model card, manifest last.
 
     Parameters
     ----------
@@ -237,6 +238,7 @@ def write_bundle(
         )
         for location, (file, answers) in zip(NETWORK_LOCATIONS, served, strict=True)
     ]
+    write_text(folder / MODEL_CARD, _card(name, version, description, training))
     manifest = Manifest(
         name=name,
         version=version,
@@ -249,6 +251,16 @@ def write_bundle(
     )
     write_text(folder / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
     return open_bundle(folder)
+
+
+def _card(name: str, version: str, description: str, training: dict[str, Any]) -> str:
+    """What can be said without having measured anything; the trainer adds the figures."""
+    provenance = json.dumps(training, indent=1)
+    return (
+        f"# {name} {version}\n\n{description}\n\n{RESEARCH_USE}\n\n"
+        "Nothing was measured with these weights yet: add figures, with their protocol, "
+        f"before anyone relies on them.\n\n## Training\n\n```json\n{provenance}\n```\n"
+    )
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> FileEntry:
@@ -291,7 +303,7 @@ def verify_bundle(bundle: Bundle, on_network: Callable[[int], None] = lambda _: 
     for index, entry in enumerate(bundle.manifest.networks):
         fill(network, bundle.load(index), entry.name)
         difference = np.abs(np.subtract(probe(network, canary), entry.canary)).max()
-        if difference > CANARY_TOLERANCE:
+        if not difference <= CANARY_TOLERANCE:  # so that NaN is caught too
             raise CheckpointCorrupt(
                 f"{entry.name}: the canary's probabilities are off by {difference:.4f} "
                 f"(at most {CANARY_TOLERANCE}): this installation computes something else"

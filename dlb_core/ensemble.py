@@ -4,7 +4,8 @@ Axes in names: B batch, C channels, I J K voxels.
 
 A network sees its subvolume and the mirror image of it in the other hemisphere as one batch
 of two, which costs little more than one alone. For a median network the two overlap almost
-wholly: their mean is its one vote. So mirroring a case mirrors its result, exactly.
+wholly: their mean is its one vote. So mirroring a case mirrors its result, but for the
+rounding of sums in another order.
 
 Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.3 and 3.2.
 """
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from dlb_core.checkpoints import Bundle, build_network, fill
 from dlb_core.contracts import Device, StopCallback
-from dlb_core.errors import Cancelled
+from dlb_core.errors import Cancelled, StageFailed
 from dlb_core.network import UNet3d, lesion_probability, place
 from dlb_core.tiling import NETWORK_LOCATIONS, Location, NetworkLocation, cut, has_brain
 from dlb_core.volume import Mask
@@ -69,6 +70,8 @@ def run_ensemble(
     ------
     CheckpointCorrupt
         A network's weights are not those of the manifest.
+    StageFailed
+        A network's answer is not finite.
     Cancelled
         `should_stop` said so.
     """
@@ -141,7 +144,11 @@ def _predict(
     x_BCIJK = torch.from_numpy(batch).to(device.value).to(memory_format=torch.channels_last_3d)
     with torch.autocast(device.value, enabled=device is Device.CUDA):
         scores_BCIJK = network(x_BCIJK)
-    left, right = lesion_probability(scores_BCIJK.float()).cpu().numpy()
+    probability_BIJK = lesion_probability(scores_BCIJK.float()).cpu().numpy()
+    if not np.isfinite(probability_BIJK).all():
+        # Not a number is no vote: it would look like a healthy brain.
+        raise StageFailed(f"{location.name} gave values that are no numbers on {device.value}")
+    left, right = probability_BIJK
     right = np.flip(right, axis=0)
     votes = (left, right) if location.twin else (_join_overlapping(left, right),)
     for served, probability in zip(_votes_in(location), votes, strict=True):

@@ -56,16 +56,34 @@ def read_volume(path: Path, *, role: str) -> Volume:
     UnreadableImage, GeometryAmbiguous, ImplausibleImage
         See `validation.check_header`; and values that are not finite, or all the same.
     """
+    volume = _read_finite(path, role)
+    data = volume.data
+    if data.min() == data.max():
+        raise ImplausibleImage(
+            f"The {role} is empty, all its voxels hold {data.flat[0]:g}: send the scan itself."
+        )
+    return volume
+
+
+def read_mask(path: Path, *, role: str) -> Volume:
+    """Read a mask, which may be empty: float32, 1 where the file holds more than 0.5, else 0.
+
+    Raises
+    ------
+    UnreadableImage, GeometryAmbiguous, ImplausibleImage
+        See `validation.check_header`; and values that are not finite.
+    """
+    volume = _read_finite(path, role)
+    return Volume((volume.data > 0.5).astype(np.float32), volume.affine)
+
+
+def _read_finite(path: Path, role: str) -> Volume:
     facts = check_header(path, role=role)
     data = _read_array(path, role).reshape(facts.shape)
     bad = int(data.size - np.isfinite(data).sum())
     if bad:
         raise ImplausibleImage(
             f"The {role} holds {bad} voxels that are not finite numbers: replace them by zero."
-        )
-    if data.min() == data.max():
-        raise ImplausibleImage(
-            f"The {role} is empty, all its voxels hold {data.flat[0]:g}: send the scan itself."
         )
     return Volume(data, facts.affine)
 

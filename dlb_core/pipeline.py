@@ -12,7 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from dlb_core import __version__, artefacts
-from dlb_core.artefacts import write_text
+from dlb_core.artefacts import clear_artefacts, write_text
 from dlb_core.checkpoints import Bundle, open_bundle
 from dlb_core.contracts import (
     NUM_NETWORKS,
@@ -30,7 +30,7 @@ from dlb_core.postprocessing import lesion_mask, native_mask
 from dlb_core.preprocessing.steps import PreprocessedCase, ignore, never, preprocess_case
 from dlb_core.provenance import input_record, library_versions, model_identity, utc_now
 from dlb_core.quality import assess, require_passed
-from dlb_core.report.document import QualityCheck, Report, RunRecord
+from dlb_core.report.document import InputRecord, QualityCheck, Report, RunRecord
 from dlb_core.report.write import write_report
 from dlb_core.stopwatch import Stopwatch, peak_memory_mb
 from dlb_core.template import MNI_GRID
@@ -81,7 +81,8 @@ def segment_case(
     t1w, flair : Path
         NIfTI files of one person and one visit.
     output : Path
-        Folder for the artefacts; made if missing. Each file lands whole or not at all.
+        Folder for the artefacts; made if missing. An earlier case's artefacts in it are
+        removed first; each file lands whole or not at all.
     options : SegmentationOptions
     bundle : Path
         Folder of weights.
@@ -128,7 +129,8 @@ def _segment(
 ) -> Report:
     watch.enter(Stage.READING)
     check_pair(check_header(request.t1w, role="T1w"), check_header(request.flair, role="FLAIR"))
-    request.output.mkdir(parents=True, exist_ok=True)
+    inputs = input_record(request.t1w, "T1w"), input_record(request.flair, "FLAIR")
+    clear_artefacts(request.output)
     case = preprocess_case(
         read_volume(request.t1w, role="T1w"),
         read_volume(request.flair, role="FLAIR"),
@@ -158,7 +160,7 @@ def _segment(
         raise Cancelled("the case was cancelled before its report was written")
     _write_report(request.output, report, findings)
     watch.enter(Stage.DONE)
-    _write_run_record(request, bundle, findings, watch)
+    _write_run_record(request, inputs, bundle, findings, watch)
     return report
 
 
@@ -257,12 +259,16 @@ def _write_report(folder: Path, report: Report, findings: _Findings) -> None:
 
 
 def _write_run_record(
-    request: _Request, bundle: Bundle, findings: _Findings, watch: Stopwatch
+    request: _Request,
+    inputs: tuple[InputRecord, InputRecord],
+    bundle: Bundle,
+    findings: _Findings,
+    watch: Stopwatch,
 ) -> None:
     record = RunRecord(
         created=utc_now(),
         software_version=__version__,
-        inputs=(input_record(request.t1w, "T1w"), input_record(request.flair, "FLAIR")),
+        inputs=inputs,
         model=model_identity(bundle),
         options=request.options,
         vote_threshold=bundle.manifest.vote_threshold,

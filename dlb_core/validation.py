@@ -192,7 +192,7 @@ def _check_datatype(header: Any, role: str) -> None:
     try:
         dtype = header.get_data_dtype()
         header.get_slope_inter()
-    except nib.spatialimages.HeaderDataError as error:
+    except (nib.spatialimages.HeaderDataError, KeyError) as error:
         raise UnreadableImage(
             f"The {role}'s header has an unknown data type or an unusable scaling (scl_slope, "
             "scl_inter): save it again as float32."
@@ -233,7 +233,7 @@ def _qform(header: Any, role: str) -> Affine | None:
         return None
     try:
         qform: Affine = header.get_qform()
-    except nib.spatialimages.HeaderDataError as error:
+    except (nib.spatialimages.HeaderDataError, ValueError) as error:
         raise GeometryAmbiguous(
             f"The {role}'s qform is not a rotation: convert the image again from DICOM."
         ) from error
@@ -295,7 +295,8 @@ def _check_geometry(affine: Affine, shape: Shape, role: str) -> tuple[float, flo
 
 def _check_length(path: Path, header: Any, role: str) -> None:
     """Compare the file's length after inflation with what the header asks for."""
-    offset = int(header["vox_offset"])
+    stated = float(header["vox_offset"])
+    offset = int(stated) if np.isfinite(stated) else 0
     if offset < len(header.binaryblock) or offset > path.stat().st_size + _CHUNK:
         raise UnreadableImage(
             f"The {role}'s header has its voxels start at byte {offset}: save the image again."

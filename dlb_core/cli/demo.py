@@ -16,6 +16,7 @@ from rich.console import Console
 
 from dlb_core import artefacts
 from dlb_core.cli import submit
+from dlb_core.cli.sample import seed
 from dlb_core.client import DlbClient
 from dlb_core.contracts import InputState
 from dlb_core.documents import Health
@@ -42,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         default=InputState.RAW.value,
         help="of your own scans (default: raw)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="which synthetic patient (default: 1)")
+    parser.add_argument("--seed", type=seed, default=1, help="which synthetic patient (default: 1)")
     parser.set_defaults(run=run)
 
 
@@ -152,11 +153,11 @@ def _is_ready(client: DlbClient) -> bool:
 def _compare(console: Console, results: Path, sample: Path) -> None:
     """Print how well the known lesions were found."""
     from dlb_core.metrics import dice, lesion_wise_tpr
-    from dlb_core.nifti import read_volume
+    from dlb_core.nifti import read_mask
     from dlb_core.synthesis.patient import LESIONS_FILE
 
-    found = read_volume(results / artefacts.MASK_FLAIR, role="result").data > 0
-    truth = read_volume(sample / LESIONS_FILE, role="truth").data > 0
+    found = read_mask(results / artefacts.MASK_FLAIR, role="result").data > 0
+    truth = read_mask(sample / LESIONS_FILE, role="truth").data > 0
     console.print(
         f"\n[bold]against the known lesions: Dice {dice(found, truth):.3f}, "
         f"{lesion_wise_tpr(found, truth):.0%} of the lesions touched[/bold]"

@@ -50,10 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("dlb: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except FileNotFoundError as error:
+    except (
+        FileNotFoundError,
+        FileExistsError,
+        IsADirectoryError,
+        NotADirectoryError,
+        PermissionError,
+    ) as error:
         if args.debug:
             raise
-        print(f"dlb: no such file: {error.filename}", file=sys.stderr)
+        print(f"dlb: {error.filename}: {error.strerror}", file=sys.stderr)
         return USER_CAN_FIX
     except BrokenPipeError:
         # The reader of our output left, as `head` does.

@@ -17,7 +17,7 @@ def add_parser(subparsers: Any) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="where the files go"
     )
     parser.add_argument(
-        "--seed", type=_seed, default=1, help="which patient; a seed gives one patient (default: 1)"
+        "--seed", type=seed, default=1, help="which patient; a seed gives one patient (default: 1)"
     )
     parser.set_defaults(run=run)
 
@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> None:
     print(f"Next: dlb segment --t1w {output / T1W_FILE} --flair {output / FLAIR_FILE} --output DIR")
 
 
-def _seed(text: str) -> int:
+def seed(text: str) -> int:
     """A seed from the command line: a whole number that is not negative."""
-    seed = int(text)
-    if seed < 0:
+    number = int(text)
+    if number < 0:
         raise argparse.ArgumentTypeError("a seed is 0 or more")
-    return seed
+    return number

@@ -82,8 +82,7 @@ def run_train(args: argparse.Namespace) -> int:
     from dlb_core.training.samples import SampleMaker
     from dlb_core.training.trainer import EpochResult, train
 
-    if not 0 < args.vote_threshold < 1:
-        raise BadOption("--vote-threshold: between 0 and 1")
+    _check_options(args)
     torch.set_num_threads(args.threads)
     recipe = RECIPES[args.recipe]
     if args.steps is not None:
@@ -120,3 +119,10 @@ def run_train(args: argparse.Namespace) -> int:
     )
     console.print(f"bundle {bundle.manifest.name} {bundle.manifest.version} in {args.bundle}")
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if not 0 < args.vote_threshold < 1:
+        raise BadOption("--vote-threshold: between 0 and 1")
+    if args.threads < 1 or (args.steps is not None and args.steps < 1):
+        raise BadOption("--steps and --threads: at least 1")

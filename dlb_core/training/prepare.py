@@ -9,7 +9,7 @@ column                meaning
 name, subject         letters, digits, `.`, `_`, `-`; `subject` ties all of a person's rows
 domain                free label, may be empty
 input_state           `raw` or `skull_stripped`
-t1w, flair, lesions   a labelled case: images and the lesion mask on either image's grid
+t1w, flair, lesions   a labelled case; the mask lies on the FLAIR's grid, or in T1w space
 tissues               instead: a label map (1 CSF, 2 grey, 3 white matter, 4 lesion)
 lesions alone         a donor of lesion shapes: a mask in MNI world space, at native size
 ====================  =====================================================================
@@ -27,13 +27,13 @@ from scipy import ndimage
 
 from dlb_core.contracts import InputState
 from dlb_core.errors import DlbError, InputError
-from dlb_core.nifti import read_volume
+from dlb_core.nifti import read_mask, read_volume
 from dlb_core.preprocessing.registration import register_affine
 from dlb_core.preprocessing.steps import preprocess_case
 from dlb_core.resampling import resample
 from dlb_core.template import MNI_GRID
-from dlb_core.training.cache import IMAGE, LESIONS, NAME, TISSUES, CaseEntry, write_case
-from dlb_core.volume import Volume
+from dlb_core.training.cache import IMAGE, LESIONS, NAME, TISSUES, CaseEntry, read_index, write_case
+from dlb_core.volume import Grid, Volume
 
 TABLE = "cases.tsv"
 REQUIRED = ("name", "subject", "domain", "input_state", "t1w", "flair", "lesions", "tissues")
@@ -93,7 +93,8 @@ def prepare_dataset(
     """
     rows = read_table(dataset)
     cache.mkdir(parents=True, exist_ok=True)
-    missing = [row for row in rows if not (cache / row.name).is_dir()]
+    present = {entry.name for entry in read_index(cache)}
+    missing = [row for row in rows if row.name not in present]
     for n, row in enumerate(missing):
         on_case(row.name, n, len(missing))
         entry = CaseEntry(name=row.name, subject=row.subject, domain=row.domain, arrays=row.arrays)
@@ -169,13 +170,17 @@ def _prepare(row: Row) -> Arrays:
 def _prepare_labelled(row: Row, t1w: Path, flair: Path, lesions: Path) -> Arrays:
     images = read_volume(t1w, role="T1w"), read_volume(flair, role="FLAIR")
     case = preprocess_case(*images, input_state=row.input_state)
-    mask = resample(_read_mask(lesions), MNI_GRID, case.t1w_to_mni, order=1) >= 0.5
+    reference = read_mask(lesions, role="lesion mask")
+    on_flair = _same_grid(reference.grid, images[1].grid)
+    to_mni = case.flair_to_mni if on_flair else case.t1w_to_mni
+    mask = resample(reference, MNI_GRID, to_mni, order=1) >= 0.5
     image = np.stack([case.t1w, case.flair]).astype(np.float16)
     return {IMAGE: image, LESIONS: mask.astype(np.uint8)}
 
 
 def _prepare_donor(lesions: Path) -> Arrays:
-    mask = resample(_read_mask(lesions), MNI_GRID, NATIVE_TO_TEMPLATE, order=1) >= 0.5
+    reference = read_mask(lesions, role="lesion mask")
+    mask = resample(reference, MNI_GRID, NATIVE_TO_TEMPLATE, order=1) >= 0.5
     return {LESIONS: mask.astype(np.uint8)}
 
 
@@ -197,6 +202,5 @@ def _prepare_tissues(path: Path) -> Arrays:
     return {TISSUES: np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)}
 
 
-def _read_mask(path: Path) -> Volume:
-    mask = read_volume(path, role="lesion mask")
-    return Volume((mask.data > 0.5).astype(np.float32), mask.affine)
+def _same_grid(one: Grid, other: Grid) -> bool:
+    return one.shape == other.shape and np.allclose(one.affine, other.affine, atol=1e-3)

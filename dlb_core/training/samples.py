@@ -88,11 +88,17 @@ class SampleMaker:
     ) -> None:
         self._recipe = recipe
         self._network = network
+        self._names = sorted(c.entry.name for c in cases)
         self._images = [c for c in cases if c.image is not None and c.lesions is not None]
         self._anatomies = [c for c in cases if c.tissues is not None]
         self._lesions = {c.entry.name: _shapes(c.lesions) for c in cases if c.lesions is not None}
         self._donors = list(self._lesions.values())
         self._origins, self._shares = self._usable_origins()
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the cases that samples come from."""
+        return self._names
 
     def _usable_origins(self) -> tuple[list[Origin], NDArray[np.float64]]:
         mix = self._recipe.mix

@@ -37,6 +37,7 @@ VALIDATION_SEED = 982_451_653
 WEIGHTS = "weights.safetensors"
 BEST = "best.safetensors"
 RECIPE = "recipe.json"
+CASES = "cases.json"
 METRICS = "metrics.jsonl"
 
 
@@ -95,12 +96,12 @@ def train(
     CheckpointCorrupt
         The newest checkpoint is damaged.
     InputError
-        The folder holds a run of another recipe.
+        The folder holds a run of another recipe or of other cases.
     Cancelled
         `should_stop` said so; a checkpoint was written first.
     """
     finished = folder / WEIGHTS
-    _claim_folder(folder, recipe)
+    _claim_folder(folder, recipe, training.names)
     if finished.exists():
         return finished
     return _Run(folder, recipe, training, validation, initial_weights, device).go(
@@ -108,13 +109,17 @@ def train(
     )
 
 
-def _claim_folder(folder: Path, recipe: Recipe) -> None:
+def _claim_folder(folder: Path, recipe: Recipe, cases: list[str]) -> None:
+    """Tie a run folder to its recipe and its cases: both are the weights' provenance."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RECIPE
-    text = recipe.model_dump_json(indent=1)
-    if path.exists() and path.read_text() != text:
-        raise InputError(f"run folder {folder.name} was begun with another recipe: use a new one")
-    write_text(path, text)
+    for name, text, what in (
+        (RECIPE, recipe.model_dump_json(indent=1), "another recipe"),
+        (CASES, json.dumps(cases, indent=1), "other cases"),
+    ):
+        path = folder / name
+        if path.exists() and path.read_text() != text:
+            raise InputError(f"run folder {folder.name} was begun with {what}: use a new one")
+        write_text(path, text)
 
 
 class _Run:

@@ -82,9 +82,7 @@ def _data(path: Path) -> np.ndarray:
 
 def test_every_artefact_is_there_and_nothing_else(results: Path) -> None:
     """Names are an interface."""
-    names = {v for k, v in vars(artefacts).items() if k.isupper() and isinstance(v, str)}
-
-    assert {path.name for path in results.iterdir()} == names
+    assert {path.name for path in results.iterdir()} == set(artefacts.ALL)
 
 
 @pytest.mark.parametrize("role", ["T1w", "FLAIR"])
@@ -193,7 +191,8 @@ def test_cancelling_leaves_no_report(scans: Path, bundle: Path, tmp_path: Path) 
 def test_a_failed_quality_check_stops_before_the_networks(
     scans: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    """Swapped images would be segmented happily, and wrongly."""
+    """Swapped images would be segmented happily, and wrongly; nor may old results stay."""
+    (tmp_path / artefacts.REPORT_HTML).write_text("of an earlier case")
     stages: list[Stage] = []
     swapped = {"on_progress": lambda p: stages.append(p.stage)}
 

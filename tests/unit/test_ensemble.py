@@ -7,12 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dlb_core.checkpoints import Bundle
+from dlb_core.checkpoints import Bundle, build_network, write_bundle
 from dlb_core.ensemble import EnsembleRun, run_ensemble
-from dlb_core.errors import Cancelled, CheckpointCorrupt
+from dlb_core.errors import Cancelled, CheckpointCorrupt, StageFailed
 from dlb_core.template import load_template
 from dlb_core.volume import Mask
-from tests.unit.bundles import write_tiny_bundle
+from tests.unit.bundles import TINY, write_tiny_bundle
 
 Image = NDArray[np.float32]
 NUM_NEAR = 15
@@ -117,3 +117,22 @@ def test_a_spoiled_network_ends_the_run(image: Image, tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointCorrupt, match="network-02"):
         run_ensemble(image, BRAIN, spoiled)
+
+
+def test_a_network_that_overflows_ends_the_run(image: Image, tmp_path: Path) -> None:
+    """Not a number is no vote: it would pass as a healthy brain."""
+    weights = {n: torch.full_like(t, 6e4) for n, t in build_network(TINY).state_dict().items()}
+    broken = write_bundle(
+        tmp_path,
+        lambda _: weights,
+        name="broken",
+        version="1",
+        description="Overflows.",
+        architecture=TINY,
+        vote_threshold=0.5,
+        training={},
+        shared_file="all.safetensors",
+    )
+
+    with pytest.raises(StageFailed, match="network-00"):
+        run_ensemble(image * np.float32(1e30), BRAIN, broken)

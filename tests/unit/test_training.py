@@ -206,3 +206,13 @@ def test_a_recipe_that_the_data_cannot_serve_is_refused(cache: Path) -> None:
 
     with pytest.raises(InputError, match="labelled, transplanted, synthesised"):
         SampleMaker(donors, RECIPE)
+
+
+def test_a_run_folder_keeps_to_its_cases(cache: Path, tmp_path: Path) -> None:
+    """The manifest names the cases left out: that must be true of the weights."""
+    labelled = RECIPE.model_copy(update={"mix": SampleMix(labelled=1)})
+    train(tmp_path, labelled, _maker(cache, labelled))
+    fewer = [c for c in open_cache(cache) if c.entry.name == "a"]
+
+    with pytest.raises(InputError, match="other cases"):
+        train(tmp_path, labelled, SampleMaker(fewer, labelled))
