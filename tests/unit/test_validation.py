@@ -17,6 +17,7 @@ from dlb_core.errors import (
     ImplausibleImage,
     UnreadableImage,
 )
+from dlb_core.nifti import read_volume
 from dlb_core.validation import ImageFacts, check_header, check_pair
 from tests.unit.images import (
     SHAPE,
@@ -195,6 +196,34 @@ def _bad_scaling(path: Path) -> Path:
     return path
 
 
+def _patched(path: Path, offset: int, value: np.generic) -> Path:
+    """A sound image with one field of its header overwritten."""
+    content = bytearray(plain_image(path).read_bytes())
+    content[offset : offset + value.itemsize] = value.tobytes()
+    path.write_bytes(content)
+    return path
+
+
+def _unknown_datatype(path: Path) -> Path:
+    return _patched(path, 70, np.int16(1234))
+
+
+def _no_offset(path: Path) -> Path:
+    return _patched(path, 108, np.float32(np.nan))
+
+
+def _endless_offset(path: Path) -> Path:
+    return _patched(path, 108, np.float32(np.inf))
+
+
+def _no_rotation(path: Path) -> Path:
+    _patched(path, 256, np.float32(3.0))  # quatern_b
+    content = bytearray(path.read_bytes())
+    content[252:254] = np.int16(1).tobytes()  # qform_code
+    path.write_bytes(content)
+    return path
+
+
 def _cut_off(path: Path) -> Path:
     path.write_bytes(plain_image(path).read_bytes()[:-1])
     return path
@@ -235,6 +264,10 @@ REFUSALS: list[tuple[Callable[[Path], Path], type[DlbError], str]] = [
     (_dicom, UnreadableImage, "DICOM"),
     (_half_a_pair, UnreadableImage, r"\.hdr/\.img"),
     (_bad_scaling, UnreadableImage, "scl_inter"),
+    (_unknown_datatype, UnreadableImage, "data type"),
+    (_no_offset, UnreadableImage, "byte 0"),
+    (_endless_offset, UnreadableImage, "byte 0"),
+    (_no_rotation, GeometryAmbiguous, "not a rotation"),
     (_cut_off, UnreadableImage, "cut off"),
     (_trailing, UnreadableImage, "more than"),
     (_cut_off_gzip, UnreadableImage, "gzip"),
@@ -323,3 +356,23 @@ def test_checking_headers_needs_no_torch() -> None:
     code = "import sys, dlb_core.validation; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_header_however_odd_ends_in_a_traceback(tmp_path: Path) -> None:
+    """Uploads are hostile until proven: refused or read, nothing else."""
+    rng = np.random.default_rng(0)
+    sound = plain_image(tmp_path / "sound.nii").read_bytes()
+    outcomes = set()
+    for _ in range(400):
+        content = bytearray(sound)
+        for place in rng.integers(4, 352, rng.integers(1, 6)):
+            content[place] = rng.integers(256)
+        path = tmp_path / "odd.nii"
+        path.write_bytes(content)
+        try:
+            read_volume(path, role="T1w")
+            outcomes.add("read")
+        except DlbError as error:
+            outcomes.add(error.code)
+
+    assert outcomes >= {"read", "unreadable-image", "geometry-ambiguous"}
