@@ -155,7 +155,7 @@ def check_images(files: dict[str, StagedFile]) -> None:
 def sweep(data: DataFolder, store: JobStore, *, older_than_s: float = ABANDONED_AFTER_S) -> int:
     """Remove what a crash left: uploads that never ended, and jobs' files without a row.
 
-    Young folders are left alone, for another process may be filling them.
+    Folders with anything young in them are left alone, for another process may be filling them.
 
     Returns
     -------
@@ -182,9 +182,10 @@ def _input_name(role: str, path: Path) -> str:
 
 
 def _is_older(folder: Path, latest: float) -> bool:
-    """Whether a folder was last changed before `latest`; one just removed by another is not."""
+    """Whether all of a folder is older than `latest`; one just removed by another is not."""
+    # A folder's own time stands still while a file in it grows.
     try:
-        return folder.stat().st_mtime < latest
+        return all(path.stat().st_mtime < latest for path in (folder, *folder.rglob("*")))
     except FileNotFoundError:
         return False
 

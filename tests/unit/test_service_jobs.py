@@ -282,15 +282,19 @@ async def test_crashes_leftovers_are_swept_at_the_next_start(tmp_path: Path) -> 
         upload = services.data.staging / str(uuid4())
         orphan = services.data.job(uuid4())
         young = services.data.staging / str(uuid4())
-        for folder in (upload, orphan, young):
+        arriving = services.data.staging / str(uuid4())
+        for folder in (upload, orphan, young, arriving):
             folder.mkdir()
+            (folder / "t1w").write_bytes(b"as far as it came")
         for folder in (upload, orphan, kept.parent):
             make_old(folder)
+        os.utime(arriving, (0, 0))
 
     async with service(tmp_path):
         await until(lambda: not upload.exists() and not orphan.exists())
 
         assert young.exists()
+        assert arriving.exists(), "a file that grows does not touch its folder"
         assert kept.exists()
 
 
@@ -346,8 +350,9 @@ async def test_our_own_mistakes_say_nothing_about_how_we_are_built(tmp_path: Pat
 
 
 def make_old(folder: Path) -> None:
-    """Set a folder's time to long ago."""
-    os.utime(folder, (0, 0))
+    """Set the times of a folder and of all in it to long ago."""
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (0, 0))
 
 
 async def until(condition: Callable[[], bool]) -> None:
