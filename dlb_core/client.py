@@ -43,6 +43,12 @@ CHUNK_BYTES = 256 * 1024
 TIMEOUT = httpx.Timeout(30.0, read=120.0)
 """Reading waits longer: after an upload the service checks and stores the images."""
 MAX_POLL_S = 10.0
+AWAY = (
+    httpx.codes.BAD_GATEWAY,
+    httpx.codes.SERVICE_UNAVAILABLE,
+    httpx.codes.GATEWAY_TIMEOUT,
+)
+"""What a proxy answers when it cannot reach the service."""
 UNAVAILABLE_POLLS = 30
 """Polls in a row that may fail before `watch` gives up: a restart is not the end of a job."""
 
@@ -348,11 +354,24 @@ def _parse(answer: httpx.Response, kind: type[Document]) -> Document:
         ) from error
 
 
+def _problem_of(answer: httpx.Response) -> Problem:
+    """Read what went wrong; a proxy that cannot reach the service does not say it our way."""
+    try:
+        return _parse(answer, Problem)
+    except ServiceFailed:
+        if answer.status_code not in AWAY:
+            raise
+    raise ServiceUnreachable(
+        f"something before the service answers {answer.status_code}: the service is away, "
+        "or too slow; try again"
+    )
+
+
 def _raise_for_problem(answer: httpx.Response) -> None:
     """Turn a problem document into an exception."""
     if answer.status_code < httpx.codes.BAD_REQUEST:
         return
-    problem = _parse(answer, Problem)
+    problem = _problem_of(answer)
     message = "; ".join(
         [problem.detail, *(f"{fault.field}: {fault.message}" for fault in problem.errors)]
     )

@@ -142,7 +142,7 @@ def test_names_of_files_stay_on_the_users_disk(running: Running, t1w: Path) -> N
         return httpx.Response(503, json={})
 
     transport = httpx.MockTransport(record)
-    with DlbClient(running.url, transport=transport) as client, pytest.raises(ServiceFailed):
+    with DlbClient(running.url, transport=transport) as client, pytest.raises(ServiceUnreachable):
         client.submit(t1w=t1w, flair=t1w)
     assert b"form-data" in bodies[0]
     assert b"Jane" not in bodies[0]
@@ -167,6 +167,54 @@ def test_another_server_is_not_taken_for_ours() -> None:
     """A wrong address must not end in a traceback."""
     page = httpx.MockTransport(lambda request: httpx.Response(200, text="<html>"))
     with DlbClient("http://elsewhere", transport=page) as client, pytest.raises(ServiceFailed):
+        client.get(UUID(int=0))
+
+
+class StumblingProxy(httpx.BaseTransport):
+    """Passes on to the service, but for one answer of its own, the second."""
+
+    def __init__(self, status: int) -> None:
+        self._status = status
+        self._asked = 0
+        self._service = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer as a gateway does."""
+        self._asked += 1
+        if self._asked == 2:
+            return httpx.Response(self._status, text="<html>Bad Gateway</html>")
+        return self._service.handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections to the service."""
+        self._service.close()
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_that_lost_the_service_for_a_moment_ends_no_wait(
+    running: Running, client: DlbClient, t1w: Path, status: int
+) -> None:
+    """While the service restarts its proxy answers, with a page of its own."""
+    job = client.submit(t1w=t1w, flair=t1w)
+    client.cancel(job.id)
+    with DlbClient(running.url, transport=StumblingProxy(status)) as behind_proxy:
+        assert behind_proxy.get(job.id).state is JobState.DISMISSED
+        with pytest.raises(ServiceUnreachable, match=str(status)):
+            behind_proxy.get(job.id)
+
+    waiting = client.submit(t1w=t1w, flair=t1w)
+    with DlbClient(running.url, transport=StumblingProxy(status)) as behind_proxy:
+        states = []
+        for seen in behind_proxy.watch(waiting.id):
+            states.append(seen.state)
+            client.cancel(waiting.id)
+    assert states == [JobState.ACCEPTED, JobState.DISMISSED]
+
+
+def test_a_gateways_own_500_is_not_waited_out() -> None:
+    """Only an absence passes by itself."""
+    broken = httpx.MockTransport(lambda request: httpx.Response(500, text="<html>"))
+    with DlbClient("http://elsewhere", transport=broken) as client, pytest.raises(ServiceFailed):
         client.get(UUID(int=0))
 
 
