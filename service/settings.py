@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from dlb_core.bundled import default_bundle
-from dlb_core.errors import BadOption
+from dlb_core.environment import read_settings
 
 MIB = 1024 * 1024
 
@@ -52,15 +52,4 @@ class ServiceSettings(BaseModel):
         BadOption
             DLB_DATA is missing, or a value cannot be used; the variable is named.
         """
-        values = {
-            name: environ[f"DLB_{name.upper()}"]
-            for name in cls.model_fields
-            if environ.get(f"DLB_{name.upper()}")
-        }
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            faults = "; ".join(
-                f"DLB_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()
-            )
-            raise BadOption(f"environment not usable: {faults}") from error
+        return read_settings(cls, environ)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlb_core.bundled import default_bundle
 from dlb_core.contracts import Device
-from dlb_core.errors import BadOption
+from dlb_core.environment import read_settings
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import MAX_ATTEMPTS
 
@@ -68,20 +68,4 @@ class WorkerSettings(BaseModel):
         BadOption
             DLB_DATA is missing, or a value cannot be used; the variable is named.
         """
-        values = {
-            name: environ[f"DLB_{name.upper()}"]
-            for name in cls.model_fields
-            if environ.get(f"DLB_{name.upper()}")
-        }
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise BadOption(f"environment not usable: {_faults(error)}") from error
-
-
-def _faults(error: ValidationError) -> str:
-    """Name each variable that cannot be used, and why."""
-    return "; ".join(
-        f"DLB_{str(fault['loc'][0]).upper()}: {fault['msg']}" if fault["loc"] else fault["msg"]
-        for fault in error.errors()
-    )
+        return read_settings(cls, environ)

@@ -1,0 +1,41 @@
+"""Settings out of variables, for service and worker alike."""
+
+from typing import Self
+
+import pytest
+from pydantic import BaseModel, model_validator
+
+from dlb_core.environment import read_settings
+from dlb_core.errors import BadOption
+
+
+class Limits(BaseModel):
+    """Settings with a rule that spans two fields."""
+
+    least: int
+    most: int = 10
+
+    @model_validator(mode="after")
+    def _least_is_below_most(self) -> Self:
+        if self.least > self.most:
+            raise ValueError("least must not exceed most")
+        return self
+
+
+def test_fields_come_from_variables_of_their_names() -> None:
+    """Empty ones count as not set; those of other programs are nobody's business here."""
+    environ = {"DLB_LEAST": "3", "DLB_MOST": "", "LEAST": "4", "PATH": "/bin"}
+
+    assert read_settings(Limits, environ) == Limits(least=3, most=10)
+
+
+def test_every_variable_that_cannot_be_used_is_named() -> None:
+    """An operator mends all of them at once."""
+    with pytest.raises(BadOption, match=r"DLB_LEAST: .*; DLB_MOST: "):
+        read_settings(Limits, {"DLB_LEAST": "few", "DLB_MOST": "many"})
+
+
+def test_a_rule_over_several_fields_is_told_in_its_own_words() -> None:
+    """Such a fault belongs to no one variable: looking for its name must not fail."""
+    with pytest.raises(BadOption, match="least must not exceed most"):
+        read_settings(Limits, {"DLB_LEAST": "11"})
