@@ -59,7 +59,9 @@ def _disk(services: Services) -> str:
 
 
 def _weights(services: Services) -> str:
-    return ", ".join(summary.id for summary in services.bundles.summaries())
+    bundles = services.bundles
+    # All that is served of a bundle is read, its card too.
+    return ", ".join(bundles.document(summary.id).id for summary in bundles.summaries())
 
 
 def _broker(services: Services) -> str:

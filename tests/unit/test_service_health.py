@@ -71,6 +71,23 @@ async def test_what_no_job_can_do_without_makes_it_unready(
 
 
 @pytest.mark.anyio
+async def test_weights_without_their_card_make_it_unready(tmp_path: Path) -> None:
+    """Nobody should rely on weights that do not say what they can do."""
+    async with service(tmp_path) as (client, services):
+        listed = ModelList.model_validate_json((await client.get("/v1/models")).content)
+        (services.settings.weights / "model_card.md").unlink()
+        answer = await client.get("/health/ready")
+        card = await client.get(listed.models[0].href)
+
+    document = HealthDocument.model_validate_json(answer.content)
+    detail = next(check.detail for check in document.checks if check.name == "weights")
+    assert (answer.status_code, statuses(document)["weights"]) == (503, Health.FAILED)
+    assert "model card" in detail
+    problem = Problem.model_validate_json(card.content)
+    assert (card.status_code, problem.code) == (500, "checkpoint-corrupt")
+
+
+@pytest.mark.anyio
 async def test_the_installed_weights_are_described(tmp_path: Path) -> None:
     """A result is worth little without knowing what made it."""
     async with service(tmp_path) as (client, _):
