@@ -84,6 +84,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     weights = root / "weights"
     weights.mkdir()
     (weights / "manifest.json").write_text('{"name": "t", "version": "1", "description": "d"}')
+    (weights / "model_card.md").write_text("# t\n")
     installation = Installation(root, broker_binary=broker_binaries()["valkey"])
     try:
         installation.start_worker()
