@@ -1,8 +1,10 @@
 """From the ensemble's consensus to lesion masks, on the MNI grid and on the patient's own.
 
 A native mask is made as the field does it: the probability is resampled linearly, then
-thresholded. So that it says what the vote said, the probability is first held at or above the
-threshold inside the voted mask, and below it elsewhere.
+thresholded. Two things are done first. The probability is rescaled so that the bundle's vote
+threshold comes to lie at 0.5: interpolation between a voxel of 1 and one of 0 puts the edge
+half-way, and any other threshold would swell or shrink every lesion. And it is held at or above
+the threshold inside the voted mask and below it elsewhere, so that it says what the vote said.
 """
 
 import numpy as np
@@ -55,10 +57,7 @@ def native_mask(
     threshold : float
         The bundle's vote threshold.
     """
-    faithful = np.where(
-        mask,
-        np.maximum(probability, threshold),
-        np.minimum(probability, threshold - _JUST_BELOW),
-    )
-    native: Mask = to_native(faithful, native_grid, native_to_mni) >= threshold
+    rescaled = np.interp(probability, (0, threshold, 1), (0, 0.5, 1))
+    faithful = np.where(mask, np.maximum(rescaled, 0.5), np.minimum(rescaled, 0.5 - _JUST_BELOW))
+    native: Mask = to_native(faithful.astype(np.float32), native_grid, native_to_mni) >= 0.5
     return native
