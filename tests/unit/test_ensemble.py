@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlb_core.checkpoints import Bundle, build_network, write_bundle
+from dlb_core.contracts import Device
 from dlb_core.ensemble import EnsembleRun, run_ensemble
 from dlb_core.errors import Cancelled, CheckpointCorrupt, StageFailed
 from dlb_core.template import load_template
@@ -58,6 +59,27 @@ def test_same_input_gives_the_same_bits(image: Image, bundle: Bundle, run: Ensem
     assert np.array_equal(again.consensus.mask, run.consensus.mask)
     assert np.array_equal(again.consensus.probability, run.consensus.probability)
     assert 0 < run.consensus.mask.sum() < BRAIN.sum()
+
+
+def test_two_threads_too_give_the_same_bits(image: Image, bundle: Bundle) -> None:
+    """All cores are the default; the order of their sums must not change."""
+    torch.set_num_threads(2)
+    try:
+        first, second = (run_ensemble(image, BRAIN, bundle).consensus for _ in range(2))
+    finally:
+        torch.set_num_threads(1)
+
+    assert np.array_equal(first.mask, second.mask)
+    assert np.array_equal(first.probability, second.probability)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_a_gpu_says_what_the_cpu_says(image: Image, bundle: Bundle, run: EnsembleRun) -> None:
+    """Mixed precision moves probabilities a little, masks hardly."""
+    on_gpu = run_ensemble(image, BRAIN, bundle, device=Device.CUDA).consensus
+
+    assert np.abs(on_gpu.probability - run.consensus.probability).max() < 0.02
+    assert (on_gpu.mask != run.consensus.mask).mean() < 1e-3
 
 
 def test_mirroring_the_case_mirrors_the_result(
