@@ -2,8 +2,7 @@
 
 Results are (4, 4) matrices, moving world mm -> fixed world mm, RAS+. Runs repeat bit for bit:
 greedy's default sampling jitter and threads move a brain by up to 0.5 mm from run to run, so
-there is neither jitter nor a second thread here. Each registration runs twice, the second from
-where the first ended: the optimiser sometimes stops half-way, and seldom twice.
+there is neither jitter nor a second thread here. (Its NCC metrics do not repeat even so.)
 
 Source: Yushkevich et al., https://github.com/pyushkevich/greedy; the metric is normalised
 mutual information (Studholme et al., Pattern Recognition 32 (1999) 71-86).
@@ -27,7 +26,10 @@ from dlb_core.resampling import resample
 from dlb_core.template import load_coarse_t1w
 from dlb_core.volume import Affine, Grid, Mask, Volume
 
-_FLAGS = "-a -m NMI -n 100x50x10 -jitter 0 -threads 1 -V 0"
+# Iterations at a quarter, at half and at the full resolution of the fixed image. The coarse levels
+# alone often go astray; fewer fine iterations leave shrunken brains at the wrong size and a FLAIR
+# a millimetre off (docs/preprocessing.md).
+_FLAGS = "-a -m NMI -n 100x100x50 -jitter 0 -threads 1 -V 0"
 _RIGID_DOF, _AFFINE_DOF = 6, 12
 
 _STDOUT = threading.Lock()
@@ -56,8 +58,7 @@ def register_affine(moving: Volume, moving_mask: Mask) -> Affine:
     fixed = load_coarse_t1w()
     brain = _only(moving, moving_mask)
     start = _shift(centroid(fixed.data > 0, fixed.affine), centroid(moving_mask, moving.affine))
-    start = _greedy(fixed, brain, start, dof=_RIGID_DOF)
-    return np.linalg.inv(_greedy(fixed, brain, start, dof=_AFFINE_DOF))
+    return _greedy(fixed, brain, start, dof=_AFFINE_DOF)
 
 
 def register_rigid(moving: Volume, moving_mask: Mask, fixed: Volume, fixed_mask: Mask) -> Affine:
@@ -82,8 +83,7 @@ def register_rigid(moving: Volume, moving_mask: Mask, fixed: Volume, fixed_mask:
     """
     start = _best_start(moving, moving_mask, fixed, fixed_mask)
     target, brain = _cropped(fixed, fixed_mask), _only(moving, moving_mask)
-    start = _greedy(target, brain, start, dof=_RIGID_DOF)
-    return np.linalg.inv(_greedy(target, brain, start, dof=_RIGID_DOF))
+    return _greedy(target, brain, start, dof=_RIGID_DOF)
 
 
 def centroid(mask: Mask, affine: Affine) -> NDArray[np.float64]:
@@ -138,7 +138,7 @@ def _cropped(volume: Volume, mask: Mask) -> Volume:
 
 
 def _greedy(fixed: Volume, moving: Volume, start: Affine, *, dof: int) -> Affine:
-    """Run greedy from a rigid start; both it and the result are fixed world -> moving world.
+    """Run greedy from a shift, `start` (fixed world -> moving world); return moving -> fixed.
 
     The start goes into the moving image's affine: greedy's Python interface takes no matrix.
     """
@@ -162,7 +162,7 @@ def _greedy(fixed: Volume, moving: Volume, start: Affine, *, dof: int) -> Affine
     result = np.asarray(greedy["result"], dtype=np.float64)
     if not np.isfinite(result).all() or abs(np.linalg.det(result[:3, :3])) < 1e-3:
         raise StageFailed("The registration diverged: check that both images show one whole brain.")
-    return start @ result
+    return np.linalg.inv(start @ result)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from dlb_core.volume import Affine, Grid, Shape, Volume
 SHAPE = (24, 30, 26)
 VOXEL_MM = 6.0
 """A field of view of 144 x 180 x 156 mm in few voxels."""
+BRAIN_CENTRE = (0, -18, 8, 1)
+"""MNI mm."""
 
 
 def rigid(
@@ -74,7 +76,7 @@ def plain_image(path: Path, affine: Affine | None = None, **options: object) -> 
 
 
 def template_scan(to_mni: Affine, *, voxel_mm: float = 2.0, flair: bool = False) -> Volume:
-    """The template's brain as somebody's stripped scan, in their own oblique space.
+    """The template's brain as somebody's stripped scan, in their own oblique space, in mid-field.
 
     Parameters
     ----------
@@ -86,7 +88,9 @@ def template_scan(to_mni: Affine, *, voxel_mm: float = 2.0, flair: bool = False)
         Contrast of a FLAIR (grey matter above white, dark fluid) instead of a T1w.
     """
     side = int(np.ceil(230 / voxel_mm))
-    grid = Grid((side, side, side), centred_affine((side, side, side), voxel_mm))
+    affine = centred_affine((side, side, side), voxel_mm)
+    affine[:3, 3] += (np.linalg.inv(to_mni) @ BRAIN_CENTRE)[:3]
+    grid = Grid((side, side, side), affine)
     image = Volume(flair_contrast() if flair else load_template().t1w, MNI_GRID.affine)
     data = resample(image, grid, np.linalg.inv(to_mni))
     brain = Volume(load_template().brain_mask.astype(np.float32), MNI_GRID.affine)

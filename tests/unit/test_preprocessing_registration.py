@@ -51,7 +51,6 @@ def test_a_flair_is_brought_onto_its_t1w(flair_to_t1w: Affine) -> None:
     t1w = template_scan(PERSON)
     flair = template_scan(PERSON @ flair_to_t1w, flair=True)
 
-    # The second pair's field of view moves with the frame.
     found = register_rigid(flair, flair.data > 0, t1w, t1w.data > 0)
 
     points = np.linalg.inv(PERSON @ flair_to_t1w) @ _brain_points()
