@@ -1,7 +1,7 @@
 """The ICBM152 2009a symmetric template on the 1 mm grid that the networks know.
 
 The files ship inside the nilearn wheel and are read from there, without importing nilearn:
-nothing is copied, nothing is downloaded (docs/decisions/0001-template.md). Each file's digest
+nothing is copied, nothing is downloaded (docs/decisions/template.md). Each file's digest
 is checked, since a template of another version would shift every mask.
 
 Arrays are indexed (i, j, k), RAS. The template is skull-stripped.
