@@ -19,7 +19,7 @@ from dlb_core.errors import GridMismatch
 from dlb_core.report.document import Lesion, Point, Totals
 from dlb_core.volume import Affine, Grid, Mask
 
-CONNECTIVITY = 26
+NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 """Neighbours of a voxel that belong to its lesion: by face, edge or corner."""
 
 MM3_PER_ML = 1000.0
@@ -41,8 +41,7 @@ def label_lesions(mask: Mask) -> Labels:
         0 outside lesions, 1 in the largest, 2 in the next one. Of lesions of one size, the one
         whose first voxel comes first in C order has the smaller number.
     """
-    structure = np.ones((3, 3, 3), dtype=bool)  # All 26 neighbours.
-    scanned, count = ndimage.label(np.asarray(mask, dtype=bool), structure=structure)
+    scanned, count = ndimage.label(np.asarray(mask, dtype=bool), structure=NEIGHBOURS_26)
     sizes = np.bincount(scanned.ravel(), minlength=count + 1)[1:]
     # ndimage numbers in C order, so a stable sort by size keeps that order among equals.
     order = np.argsort(-sizes, kind="stable")

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dlb_core.lesions import NEIGHBOURS_26
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.volume import Shape
-
-CONNECTIVITY_26 = np.ones((3, 3, 3), dtype=np.uint8)
 
 
 def soften(mask: NDArray[np.float32], sigma: float) -> Array:
@@ -60,7 +59,7 @@ def lesion_intensities(
 
     The brighter in FLAIR, the darker in T1w, loosely; both vary smoothly within a lesion.
     """
-    labels, count = ndimage.label(lesions > 0.3, CONNECTIVITY_26)
+    labels, count = ndimage.label(lesions > 0.3, NEIGHBOURS_26)
     labels = _spread(np.asarray(labels), count)
     strength = np.clip(rng.normal(0.5, 0.28, count + 1), 0, 1).astype(np.float32)
     damage = np.clip(strength + rng.normal(0, 0.3, count + 1), 0, 1).astype(np.float32)
