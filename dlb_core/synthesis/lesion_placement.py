@@ -9,7 +9,12 @@ from scipy import ndimage
 
 from dlb_core.lesions import NEIGHBOURS_26
 from dlb_core.synthesis.fields import Array, smooth_field
-from dlb_core.volume import Shape
+from dlb_core.volume import Mask, Shape
+
+RIM_LOSS = (0.0, 0.6)
+"""Share of its contrast that a lesion has lost at its outline; drawn once a sample."""
+RIM_WIDTH_VOXELS = (1.0, 3.5)
+"""Depth over which the contrast comes back."""
 
 
 def soften(mask: NDArray[np.float32], sigma: float) -> Array:
@@ -18,9 +23,19 @@ def soften(mask: NDArray[np.float32], sigma: float) -> Array:
     return np.asarray(np.clip(blurred * 1.25, 0, 1), dtype=np.float32)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedLesions:
+    """Lesions ready to be painted into an image."""
+
+    share: Array
+    """(I, J, K): how much of each voxel's signal is lesion, in [0, 1]."""
+    mask: Mask
+    """(I, J, K): what an expert would outline, faint rims too."""
+
+
 def transplant(
     rng: np.random.Generator, donors: Sequence[NDArray[np.uint8]], host_white_matter: Array
-) -> Array:
+) -> PlacedLesions:
     """Join donors' lesions, kept where the host has white matter.
 
     Parameters
@@ -33,15 +48,25 @@ def transplant(
 
     Returns
     -------
-    (I, J, K) float32
-        Share of lesion in each voxel, in [0, 1].
+    PlacedLesions
     """
     joined = np.zeros(host_white_matter.shape, dtype=np.float32)
     for donor in donors:
         np.maximum(joined, donor, out=joined)
     reach: Array = np.clip(ndimage.gaussian_filter(host_white_matter, 1.0) * 2 - 0.3, 0, 1)
     lesions: Array = soften(joined, float(rng.uniform(0.3, 0.8))) * reach.astype(np.float32)
-    return lesions
+    mask = lesions >= 0.5
+    return PlacedLesions(_fade(rng, lesions, mask), mask)
+
+
+def _fade(rng: np.random.Generator, lesions: Array, mask: Mask) -> Array:
+    """Weaken lesions towards their rims: experts outline more than the bright core."""
+    loss, width = rng.uniform(*RIM_LOSS), rng.uniform(*RIM_WIDTH_VOXELS)
+    if not mask.any():
+        return lesions
+    depth = ndimage.distance_transform_edt(mask)
+    faded: Array = lesions * (1 - loss * np.exp(-(depth**2) / width**2)).astype(np.float32)
+    return faded
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +89,7 @@ def lesion_intensities(
     strength = np.clip(rng.normal(0.5, 0.28, count + 1), 0, 1).astype(np.float32)
     damage = np.clip(strength + rng.normal(0, 0.3, count + 1), 0, 1).astype(np.float32)
     shape: Shape = lesions.shape
-    texture = 1 + 0.06 * smooth_field(rng, shape, rng.uniform(3, 8))
+    texture = 1 + rng.uniform(0.04, 0.14) * smooth_field(rng, shape, rng.uniform(3, 8))
     flair = np.interp(strength, (0, 1), contrast.flair).astype(np.float32)[labels] * texture
     t1w = np.interp(damage, (0, 1), contrast.t1w[::-1]).astype(np.float32)[labels] / texture
     return t1w, flair

@@ -88,9 +88,16 @@ def _add_bright_structures(rng: np.random.Generator, flair: Array, tissues: Arra
     flair = flair + inside * (rng.uniform(0.9, 1.6) - flair) * rng.uniform(0, 1)
     edge = np.clip(1.2 - ndimage.gaussian_filter(csf + grey + white, 1.5), 0, 1)
     rim = edge * np.clip(smooth_field(rng, shape, 8), 0, None) * rng.uniform(0, 0.8)
-    caps = white * ndimage.gaussian_filter(csf, 2.0) * rng.uniform(0, 0.5)
+    caps = _caps(rng, csf, white)
     cortex = grey * np.clip(smooth_field(rng, shape, 10) - 0.5, 0, None) * rng.uniform(0, 0.2)
     return np.asarray(flair + rim + caps + cortex, dtype=np.float32)
+
+
+def _caps(rng: np.random.Generator, csf: Array, white: Array) -> Array:
+    """White matter near large pools of fluid is brighter, and more so in places: no lesion."""
+    near = ndimage.gaussian_filter(csf, rng.uniform(1.5, 4.0))
+    places = np.clip(smooth_field(rng, csf.shape, rng.uniform(8, 20)) + 0.5, 0, None)
+    return np.asarray(white * near * places * rng.uniform(0, 0.6), dtype=np.float32)
 
 
 def _acquire(rng: np.random.Generator, image: Array, ranges: ContrastRanges, thick: bool) -> Array:

@@ -74,4 +74,9 @@ COMPACT = Recipe(
 )
 """For a few CPU hours and few labelled cases: synthesis, short schedule, light dropout."""
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT)}
+SYNTHETIC = COMPACT.model_copy(
+    update={"name": "synthetic", "num_steps": 2500, "mix": SampleMix(labelled=0, synthesised=1)}
+)
+"""No labelled image needed: what a run of `compact` can start from."""
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT, SYNTHETIC)}

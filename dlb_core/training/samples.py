@@ -171,8 +171,8 @@ class SampleMaker:
         image, own = _cut_image(case, window), _cut_lesions(case, window)
         white = np.clip(1 - np.abs(image[0] - 1) * 4, 0, 1) * (image[1] < 1.35)
         added = transplant(rng, self._cut_donors(rng, donors, window), white)
-        image = _add_lesions(rng, image, np.where(own > 0, 0, added).astype(np.float32))
-        target = np.maximum(own, added >= 0.5)
+        image = _add_lesions(rng, image, np.where(own > 0, 0, added.share).astype(np.float32))
+        target = np.maximum(own, added.mask)
         return self._jitter(rng, image), target
 
     def _synthesised(self, rng: np.random.Generator, box: Location) -> tuple[Array, Array]:
@@ -183,8 +183,8 @@ class SampleMaker:
         tissues: Array = case.tissues[(slice(None), *window.slices)].astype(np.float32)
         tissues /= 255
         lesions = transplant(rng, self._cut_donors(rng, donors, window), tissues[2])
-        image = synthesise(rng, tissues, lesions, ContrastRanges())
-        return image, (lesions >= 0.5).astype(np.float32)
+        image = synthesise(rng, tissues, lesions.share, ContrastRanges())
+        return image, lesions.mask.astype(np.float32)
 
     def _draw_donors(self, rng: np.random.Generator) -> list[_LesionShapes]:
         count = int(rng.integers(1, MAX_DONORS + 1))

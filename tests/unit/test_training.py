@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy.ndimage import binary_erosion
 
 from dlb_core.errors import Cancelled, CheckpointCorrupt, InputError
 from dlb_core.network import Architecture
+from dlb_core.synthesis.lesion_placement import transplant
 from dlb_core.tiling import GRID_SHAPE, NETWORK_LOCATIONS
 from dlb_core.training.cache import IMAGE, LESIONS, TISSUES, CaseEntry, open_cache, write_case
 from dlb_core.training.losses import LossName
@@ -216,3 +218,19 @@ def test_a_run_folder_keeps_to_its_cases(cache: Path, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="other cases"):
         train(tmp_path, labelled, SampleMaker(fewer, labelled))
+
+
+def test_transplanted_lesions_fade_towards_an_outline_that_holds_the_faint_rim_too() -> None:
+    """Experts outline more than the bright core; a network that learns the core misses it."""
+    donor = np.zeros((32, 32, 32), dtype=np.uint8)
+    donor[8:24, 8:24, 8:24] = 1
+    white_matter = np.ones(donor.shape, dtype=np.float32)
+    faint = []
+    for seed in range(12):
+        placed = transplant(np.random.default_rng(seed), [donor], white_matter)
+        rim = placed.mask & ~binary_erosion(placed.mask)
+        assert placed.mask[donor > 0].mean() > 0.95
+        assert placed.share[16, 16, 16] > 0.95
+        faint.append(placed.share[rim].mean())
+
+    assert min(faint) < 0.55 < max(faint)
