@@ -1,4 +1,4 @@
-"""`dlb dataset prepare` and `dlb train`: from labelled cases to a bundle of weights."""
+"""`dlb train`: from prepared cases to a bundle of weights."""
 
 import argparse
 import time
@@ -7,30 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from dlb_core.cli.display import progress_bar
 from dlb_core.errors import BadOption
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the subcommands."""
-    _add_dataset(subparsers)
-    _add_train(subparsers)
-
-
-def _add_dataset(subparsers: Any) -> None:
-    dataset = subparsers.add_parser("dataset", help="prepare a data set for training")
-    actions = dataset.add_subparsers(dest="action", required=True, metavar="ACTION")
-    prepare = actions.add_parser(
-        "prepare",
-        help="preprocess every case of a table into a cache",
-        description="Bring every case of DATASET/cases.tsv into MNI space; see docs/training.md.",
-    )
-    prepare.add_argument("dataset", type=Path, help="folder with cases.tsv")
-    prepare.add_argument("--cache", type=Path, required=True, metavar="DIR", help="where to")
-    prepare.set_defaults(run=run_prepare)
-
-
-def _add_train(subparsers: Any) -> None:
+    """Add the subcommand."""
     train = subparsers.add_parser(
         "train",
         help="train the generic network and write a bundle of it",
@@ -40,7 +21,7 @@ def _add_train(subparsers: Any) -> None:
     train.add_argument("--cache", type=Path, required=True, metavar="DIR", help="prepared cases")
     train.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="run")
     train.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="bundle to write")
-    train.add_argument("--recipe", choices=["paper", "compact", "synthetic"], default="compact")
+    train.add_argument("--recipe", choices=["paper", "compact"], default="compact")
     train.add_argument("--steps", type=int, default=None, help="instead of the recipe's own number")
     train.add_argument(
         "--without", default="", metavar="SUBJECTS", help="leave out, comma-separated (to test on)"
@@ -52,23 +33,6 @@ def _add_train(subparsers: Any) -> None:
     train.add_argument("--version", default="1")
     train.add_argument("--description", default="One generic network, copied to all 75 places.")
     train.set_defaults(run=run_train)
-
-
-def run_prepare(args: argparse.Namespace) -> int:
-    """Fill the cache."""
-    from dlb_core.training.prepare import prepare_dataset
-
-    console = Console()
-    with progress_bar(console, "preparing") as (bar, task):
-        added = prepare_dataset(
-            args.dataset,
-            args.cache,
-            on_case=lambda name, n, total: bar.update(
-                task, completed=n / total, description=f"{name} ({n + 1}/{total})"
-            ),
-        )
-    console.print(f"{added} cases prepared in {args.cache}", highlight=False)
-    return 0
 
 
 def run_train(args: argparse.Namespace) -> int:
