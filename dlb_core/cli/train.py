@@ -42,6 +42,7 @@ def run_train(args: argparse.Namespace) -> int:
 
     from dlb_core.checkpoints import write_bundle
     from dlb_core.training.cache import open_cache
+    from dlb_core.training.curves import write_curves
     from dlb_core.training.recipe import RECIPES
     from dlb_core.training.samples import SampleMaker
     from dlb_core.training.trainer import EpochResult, train
@@ -62,10 +63,12 @@ def run_train(args: argparse.Namespace) -> int:
             f"loss {result.training_loss:.4f}  {result.steps_per_s:.2f} steps/s  "
             f"{left / 60:.0f} min left"
         )
+        write_curves(args.folder, at_most_every_s=60)
 
     weights = load_file(
         train(args.folder, recipe, SampleMaker(cases, recipe), device=args.device, on_epoch=show)
     )
+    write_curves(args.folder)
     bundle = write_bundle(
         args.bundle,
         lambda _: weights,
