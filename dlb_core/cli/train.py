@@ -21,7 +21,7 @@ def add_parser(subparsers: Any) -> None:
     train.add_argument("--cache", type=Path, required=True, metavar="DIR", help="prepared cases")
     train.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="run")
     train.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="bundle to write")
-    train.add_argument("--recipe", choices=["paper", "compact"], default="compact")
+    train.add_argument("--recipe", choices=["paper", "compact", "synthetic"], default="compact")
     train.add_argument("--steps", type=int, default=None, help="instead of the recipe's own number")
     train.add_argument(
         "--without", default="", metavar="SUBJECTS", help="leave out, comma-separated (to test on)"
