@@ -107,18 +107,30 @@ def scan(
         `lesions` and `brain` are the voxels more than half full of it.
     """
     grid = lay_grid(protocol, to_mni, coarsening)
+    half = np.float32(0.5)
+    return Scan(
+        image=expose(rng, protocol, head_grid, intensity, to_mni, grid),
+        lesions=sample(lesions, head_grid, grid, to_mni, protocol.subslices) > half,
+        brain=sample(brain.astype(np.float32), head_grid, grid, to_mni, protocol.subslices) > half,
+        affine=grid.affine,
+    )
+
+
+def expose(
+    rng: np.random.Generator,
+    protocol: Protocol,
+    head_grid: Grid,
+    intensity: Array,
+    to_mni: Affine,
+    grid: Grid,
+) -> NDArray[np.int16]:
+    """The image alone, on the scan's grid: sampled, unevenly lit, with Rician noise."""
     signal = sample(intensity, head_grid, grid, to_mni, protocol.subslices)
     signal *= np.exp(protocol.bias * _sensitivity(rng, grid.shape))
     real = signal + protocol.noise * white_noise(rng, grid.shape)
     imaginary = protocol.noise * white_noise(rng, grid.shape)
     magnitude = np.hypot(real, imaginary) * protocol.white_matter_level
-    half = np.float32(0.5)
-    return Scan(
-        image=np.rint(magnitude).astype(np.int16),
-        lesions=sample(lesions, head_grid, grid, to_mni, protocol.subslices) > half,
-        brain=sample(brain.astype(np.float32), head_grid, grid, to_mni, protocol.subslices) > half,
-        affine=grid.affine,
-    )
+    return np.rint(magnitude).astype(np.int16)
 
 
 def sample(image: Array, source: Grid, target: Grid, to_source: Affine, subslices: int) -> Array:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dlb_core.lesions import label_lesions
-from dlb_core.synthesis.anatomy import Head, coordinates
+from dlb_core.synthesis.anatomy import Brain, coordinates
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.volume import Mask
 
@@ -28,7 +28,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plaques:
-    """All lesions of one person, on the head grid."""
+    """All lesions of one person, on the grid of their anatomy."""
 
     share: Array
     """How much of each voxel is lesion, in [0, 1]."""
@@ -39,21 +39,21 @@ class Plaques:
     """Intensity of a voxel if it were all lesion, relative to white matter = 1."""
 
 
-def no_plaques(head: Head) -> Plaques:
+def no_plaques(head: Brain) -> Plaques:
     """A healthy brain."""
     empty = np.zeros(head.grid.shape, dtype=np.float32)
     whole = np.ones(head.grid.shape, dtype=np.float32)
     return Plaques(share=empty, halo=empty, t1w=whole, flair=whole)
 
 
-def draw_plaques(rng: np.random.Generator, head: Head, total_mm3: float) -> Plaques:
+def draw_plaques(rng: np.random.Generator, head: Brain, total_mm3: float) -> Plaques:
     """Draw some 25 lesions.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Decides their number, places, shapes and intensities.
-    head : Head
+    head : Brain
         Where they go.
     total_mm3 : float
         Their volume together on the head grid, about: lesions may overlap.
@@ -85,7 +85,7 @@ def _draw_volumes(rng: np.random.Generator, count: int, total_mm3: float) -> NDA
 
 
 def _draw_places(
-    rng: np.random.Generator, head: Head, volumes: NDArray[np.float64]
+    rng: np.random.Generator, head: Brain, volumes: NDArray[np.float64]
 ) -> list[tuple[Vector, str]]:
     """A centre (voxel index) and a kind of place for each lesion, apart from one another."""
     maps = _place_maps(head)
@@ -108,7 +108,7 @@ def _draw_places(
     return chosen
 
 
-def _place_maps(head: Head) -> dict[str, tuple[NDArray[np.intp], NDArray[np.float64]]]:
+def _place_maps(head: Brain) -> dict[str, tuple[NDArray[np.intp], NDArray[np.float64]]]:
     """For each kind of place, the voxels it may be in and their probabilities."""
     _, y, z = coordinates(head.grid)
     step = head.grid.voxel_sizes[0]
@@ -136,7 +136,7 @@ def _place_maps(head: Head) -> dict[str, tuple[NDArray[np.intp], NDArray[np.floa
 
 def _grow(
     rng: np.random.Generator,
-    head: Head,
+    head: Brain,
     allowed: Mask,
     bumps: Array,
     centre: Vector,
@@ -161,7 +161,7 @@ def _largest_part(mask: Mask) -> Mask:
     return np.asarray(label_lesions(mask) == 1)
 
 
-def _stretch(rng: np.random.Generator, head: Head, centre: Vector, place: str) -> Vector:
+def _stretch(rng: np.random.Generator, head: Brain, centre: Vector, place: str) -> Vector:
     """(3, 3): shortens distances along the lesion's long axis."""
     if place == "periventricular":
         axis, ratio = _outward(head, centre), rng.uniform(1.4, 2.2)
@@ -171,7 +171,7 @@ def _stretch(rng: np.random.Generator, head: Head, centre: Vector, place: str) -
     return np.eye(3) - (1 - 1 / ratio) * np.outer(axis, axis)
 
 
-def _outward(head: Head, centre: Vector) -> Vector:
+def _outward(head: Brain, centre: Vector) -> Vector:
     """Direction in which the distance from the ventricles grows."""
     box = _box(centre, 4, head.grid.shape)
     gradient = np.gradient(head.ventricle_distance_mm[box])
@@ -186,7 +186,7 @@ def _box(centre: Vector, reach: int, shape: tuple[int, ...]) -> tuple[slice, sli
     return i, j, k
 
 
-def _soften(head: Head, lesions: Array, t1w: Array, flair: Array) -> Plaques:
+def _soften(head: Brain, lesions: Array, t1w: Array, flair: Array) -> Plaques:
     """Give lesions soft edges; intensities spread outwards with them."""
     sigma = 0.7 / head.grid.voxel_sizes[0]
     share = ndimage.gaussian_filter(lesions, sigma)
