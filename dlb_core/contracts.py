@@ -46,6 +46,26 @@ class JobState(StrEnum):
 FINAL_STATES = frozenset({JobState.SUCCESSFUL, JobState.FAILED, JobState.DISMISSED})
 
 
+class Priority(StrEnum):
+    """How soon a job is begun while others wait; none waits for ever."""
+
+    STAT = "stat"
+    ROUTINE = "routine"
+    RESEARCH = "research"
+
+
+class Outcome(StrEnum):
+    """How an attempt at a job ended."""
+
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+    DISMISSED = "dismissed"
+    RELEASED = "released"
+    """Its worker was told to stop, and gave the job back."""
+    SILENT = "silent"
+    """Its worker was no longer heard of."""
+
+
 class Stage(StrEnum):
     """Stations of the pipeline, in order."""
 

@@ -89,6 +89,24 @@ class UploadStalled(InputError):
     code = "upload-stalled"
 
 
+class Unauthenticated(InputError):
+    """The service does not know who asks."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(InputError):
+    """Who asks is known, and may not do this."""
+
+    code = "forbidden"
+
+
+class KeyNotFound(InputError):
+    """No key of this id."""
+
+    code = "key-not-found"
+
+
 class RangeUnsatisfiable(InputError):
     """A range of bytes that lies beyond the file's end."""
 
@@ -120,6 +138,36 @@ class JobNotFinished(InputError):
     """The job has no results yet, or ended without any."""
 
     code = "no-results"
+
+
+class JobNotRetriable(InputError):
+    """The job waits, runs or has succeeded: there is nothing to try again."""
+
+    code = "not-retriable"
+
+
+class Gone(InputError):
+    """It was kept for a while, and is no longer."""
+
+    code = "gone"
+
+
+class ResultsExpired(Gone):
+    """The time that results are kept is over."""
+
+    code = "results-expired"
+
+
+class InputsGone(Gone):
+    """The job's images are no longer kept."""
+
+    code = "inputs-gone"
+
+
+class IdempotencyConflict(InputError):
+    """The idempotency key came before, with another request."""
+
+    code = "idempotency-conflict"
 
 
 class ModelError(DlbError):
@@ -164,6 +212,24 @@ class WorkerDied(StageFailed):
     code = "worker-died"
 
 
+class OutOfMemory(StageFailed):
+    """The case needed more memory than there was."""
+
+    code = "out-of-memory"
+
+
+class CaseCrashed(StageFailed):
+    """The process that worked on the case crashed."""
+
+    code = "case-crashed"
+
+
+class CaseKilled(StageFailed):
+    """The process that worked on the case was killed, and not for want of memory."""
+
+    code = "case-killed"
+
+
 class TimeLimitExceeded(StageFailed):
     """The case took longer than the worker allows."""
 
@@ -188,10 +254,32 @@ class StoreUnavailable(TransientError):
     code = "store-unavailable"
 
 
+class QueueFull(TransientError):
+    """As many jobs wait as may."""
+
+    code = "queue-full"
+
+
+class RateLimited(TransientError):
+    """More requests or uploads than one caller is given."""
+
+    code = "rate-limited"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class DiskFull(TransientError):
     """No room for what must be written."""
 
     code = "disk-full"
+
+
+class RunBusy(TransientError):
+    """Another process trains this network."""
+
+    code = "run-busy"
 
 
 class ServiceUnreachable(TransientError):

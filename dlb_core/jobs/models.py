@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, DateTime, Dialect, Index, String, Text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
+
+from dlb_core.contracts import Priority
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -64,11 +66,58 @@ class JobRow(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     artefacts: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     totals: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    owner: Mapped[str | None] = mapped_column(String(64))
+    """Who submitted it and sees it; None: submitted where nobody is asked who they are."""
+    idempotency: Mapped[str | None] = mapped_column(String(64))
+    """Digest of the owner and the key that came with the request, if one did."""
+    content: Mapped[str | None] = mapped_column(String(64))
+    """Digest of what was asked for: images, options, priority."""
+    priority: Mapped[str] = mapped_column(String(16), default=Priority.ROUTINE)
+    turn: Mapped[datetime]
+    """Waiting jobs are begun in this order: when it came, plus what its priority lets pass."""
+    not_before: Mapped[datetime | None]
+    """A job that waits is not begun earlier: the pause before another attempt."""
+    heartbeat: Mapped[datetime | None]
+    """When its worker was last heard of."""
+    keep_inputs: Mapped[bool] = mapped_column(default=True)
+    """Whether its images are to stay after its end, for a retry."""
+    expired: Mapped[datetime | None]
+    """When its results were removed because their time was over."""
+    log: Mapped[list["AttemptRow"]] = relationship(
+        order_by="AttemptRow.fence",
+        lazy="selectin",
+        cascade="all, delete-orphan",
+        passive_deletes=True,
+    )
 
     __table_args__ = (
         Index("ix_jobs_created_id", "created", "id"),
         Index("ix_jobs_state_created", "state", "created"),
+        UniqueConstraint("idempotency", name="uq_jobs_idempotency"),
+        Index("ix_jobs_state_turn", "state", "turn"),
+        Index("ix_jobs_owner_created", "owner", "created"),
     )
+
+
+class AttemptRow(Base):
+    """One claim of a job, and what became of it."""
+
+    __tablename__ = "attempts"
+
+    job_id: Mapped[UUID] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True
+    )
+    fence: Mapped[int] = mapped_column(primary_key=True)
+    worker_id: Mapped[str] = mapped_column(String(64))
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    stage: Mapped[str] = mapped_column(String(32))
+    """The last one it was in."""
+    stage_s: Mapped[dict[str, float]] = mapped_column(JSON, default=dict)
+    """Seconds spent in each stage."""
 
 
 class WorkerRow(Base):

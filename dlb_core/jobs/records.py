@@ -1,13 +1,38 @@
 """What the job store hands out: frozen copies of rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from dlb_core.contracts import ArtefactEntry, JobState, SegmentationOptions, Stage
-from dlb_core.jobs.models import JobRow
+from dlb_core.contracts import (
+    ArtefactEntry,
+    JobState,
+    Outcome,
+    Priority,
+    SegmentationOptions,
+    Stage,
+)
+from dlb_core.jobs.models import AttemptRow, JobRow
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One claim of a job, and what became of it; times are UTC."""
+
+    fence: int
+    worker_id: str
+    started: datetime
+    ended: datetime | None
+    outcome: Outcome | None
+    """None while it goes on."""
+    error_code: str | None
+    error_message: str | None
+    stage: Stage
+    """The last one it was in."""
+    stage_s: dict[str, float]
+    """Seconds spent in each stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +63,19 @@ class JobRecord:
     artefacts: tuple[ArtefactEntry, ...]
     totals: dict[str, Any] | None
     """`dlb_core.report.document.Totals` of a successful job, as a dictionary."""
+    owner: str | None
+    """Who submitted it; None where the service asks nobody who they are."""
+    content: str | None
+    """Digest of what was asked for."""
+    priority: Priority
+    keep_inputs: bool
+    """Whether its images are to stay after its end, for a retry."""
+    expired: datetime | None
+    """When its results were removed because their time was over."""
+    log: tuple[AttemptRecord, ...]
+    """Every claim, oldest first."""
+    heartbeat: datetime | None = field(compare=False)
+    """When its worker was last heard of; no change by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +129,25 @@ def record_of(row: JobRow) -> JobRecord:
         error_message=row.error_message,
         artefacts=tuple(ArtefactEntry.model_validate(entry) for entry in row.artefacts),
         totals=row.totals,
+        owner=row.owner,
+        content=row.content,
+        priority=Priority(row.priority),
+        keep_inputs=row.keep_inputs,
+        expired=row.expired,
+        log=tuple(_attempt_of(attempt) for attempt in row.log),
+        heartbeat=row.heartbeat,
+    )
+
+
+def _attempt_of(row: AttemptRow) -> AttemptRecord:
+    return AttemptRecord(
+        fence=row.fence,
+        worker_id=row.worker_id,
+        started=row.started,
+        ended=row.ended,
+        outcome=None if row.outcome is None else Outcome(row.outcome),
+        error_code=row.error_code,
+        error_message=row.error_message,
+        stage=Stage(row.stage),
+        stage_s=dict(row.stage_s),
     )

@@ -1,0 +1,83 @@
+"""What is no longer kept: results whose time is over, images of failed jobs, old rows.
+
+Rows change first, files go afterwards: a row must never promise what is gone.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy.orm import Session
+
+from dlb_core.contracts import FINAL_STATES, JobState
+from dlb_core.jobs.models import JobRow
+from dlb_core.jobs.store.sessions import Sessions
+
+BATCH = 500
+"""Rows a transaction: others must not wait long for the write lock."""
+
+
+class Expiry(Sessions):
+    """The part of the store that forgets."""
+
+    def expire_results(self, before: datetime) -> list[UUID]:
+        """Turn successful jobs that ended earlier into tombstones; some at a time.
+
+        What could say something about a person goes: totals, label, digests of the images.
+        """
+        now = self._clock()
+        with self._write() as session:
+            rows = _ended_before(
+                session, before, JobRow.state == JobState.SUCCESSFUL, JobRow.expired.is_(None)
+            )
+            for row in rows:
+                row.expired = row.updated = now
+                row.artefacts, row.totals, row.inputs = [], None, {}
+                row.options = _without_label(row.options)
+                row.keep_inputs = False
+            return [row.id for row in rows]
+
+    def expire_inputs(self, before: datetime) -> list[UUID]:
+        """Give up the images of jobs that failed or were cancelled earlier; some at a time."""
+        with self._write() as session:
+            rows = _ended_before(
+                session,
+                before,
+                JobRow.state.in_((JobState.FAILED, JobState.DISMISSED)),
+                JobRow.keep_inputs.is_(True),
+            )
+            for row in rows:
+                row.keep_inputs = False
+            return [row.id for row in rows]
+
+    def forget(self, before: datetime) -> list[UUID]:
+        """Remove rows without files of jobs that ended earlier; some at a time."""
+        with self._write() as session:
+            rows = _ended_before(
+                session,
+                before,
+                JobRow.keep_inputs.is_(False),
+                or_(JobRow.state != JobState.SUCCESSFUL, JobRow.expired.is_not(None)),
+            )
+            gone = [row.id for row in rows]
+            session.execute(delete(JobRow).where(JobRow.id.in_(gone)))
+            return gone
+
+
+def _ended_before(
+    session: Session, before: datetime, *conditions: ColumnElement[bool]
+) -> list[JobRow]:
+    """Lock some rows of jobs that ended before a moment."""
+    query = (
+        select(JobRow)
+        .where(JobRow.state.in_(FINAL_STATES), JobRow.finished < before, *conditions)
+        .order_by(JobRow.finished)
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    return list(session.scalars(query))
+
+
+def _without_label(options: dict[str, Any]) -> dict[str, Any]:
+    return options | {"label": ""}
