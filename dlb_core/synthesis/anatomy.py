@@ -84,7 +84,8 @@ def build_head(rng: np.random.Generator, step: int = 1) -> Head:
     """
     brain, envelope = _build(rng, head_grid(step))
     surroundings = _surroundings(rng, brain.grid, brain.brain, envelope, _distance_step(brain.grid))
-    return Head(**{f.name: getattr(brain, f.name) for f in fields(Brain)}, surroundings=surroundings)
+    shared = {field.name: getattr(brain, field.name) for field in fields(Brain)}
+    return Head(**shared, surroundings=surroundings)
 
 
 def build_brain(rng: np.random.Generator, grid: Grid) -> Brain:

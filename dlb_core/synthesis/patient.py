@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from dlb_core.artefacts import write_text
 from dlb_core.lesions import label_lesions
 from dlb_core.nifti import write_volume
-from dlb_core.synthesis.acquisition import Protocol, Scan, scan
+from dlb_core.synthesis.acquisition import Protocol, Scan, draw_position, rigid, scan
 from dlb_core.synthesis.anatomy import Head, Tissue, build_head, coordinates
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.synthesis.plaques import Plaques, draw_plaques, no_plaques
@@ -130,9 +128,9 @@ def make_patient(seed: int = 1, *, lesions: bool = True, coarsening: int = 1) ->
     """
     rng = np.random.default_rng(seed)
     head = build_head(rng, coarsening)
-    t1w_to_mni = _draw_position(rng)
+    t1w_to_mni = draw_position(rng)
     # Patients move a little between two series.
-    flair_to_mni = t1w_to_mni @ _rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
+    flair_to_mni = t1w_to_mni @ rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
     scale = abs(np.linalg.det(t1w_to_mni[:3, :3]))
     total_mm3 = rng.uniform(*LESION_VOLUME_ML) * 1000 * scale
     plaques = draw_plaques(rng, head, total_mm3) if lesions else no_plaques(head)
@@ -168,21 +166,6 @@ def _tilted(rng: np.random.Generator, protocol: Protocol) -> Protocol:
     """The same protocol as another operator would plan it."""
     x, y, z = (float(t) for t in np.array(protocol.tilt_deg) + rng.normal(0, 1.0, 3))
     return replace(protocol, tilt_deg=(x, y, z))
-
-
-def _rigid(angles_deg: NDArray[np.float64], shift_mm: NDArray[np.float64]) -> Affine:
-    transform = np.eye(4)
-    transform[:3, :3] = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix()
-    transform[:3, 3] = shift_mm
-    return transform
-
-
-def _draw_position(rng: np.random.Generator) -> Affine:
-    """Scanner world -> MNI: the head lies a little askew and is smaller than the template's."""
-    growth = np.eye(4)
-    growth[:3, :3] = np.diag(rng.uniform((1.05, 1.04, 1.06), (1.10, 1.09, 1.12)))
-    growth[:3, :3] += np.triu(rng.normal(0, 0.01, (3, 3)), 1)
-    return growth @ _rigid(rng.normal(0, 4, 3), rng.normal(0, 8, 3))
 
 
 def _t1w_signal(rng: np.random.Generator, head: Head, plaques: Plaques) -> Array:
