@@ -37,6 +37,8 @@ from dlb_core.tiling import (
 
 MANIFEST = "manifest.json"
 MODEL_CARD = "model_card.md"
+UNMEASURED = "Nothing was measured with these weights yet"
+"""Stands in a card until someone writes a better one."""
 CANARY = "canary.safetensors"
 CANARY_SIZE = 32
 CANARY_SEED = 75
@@ -204,8 +206,11 @@ def write_bundle(
     vote_threshold: float,
     training: dict[str, Any],
     shared_file: str | None = None,
+    new_card: bool = False,
 ) -> Bundle:
     """Write a bundle: weights in float16, canary, a first model card, manifest last.
+
+    Weights files of a bundle that lay here before and that this one lacks are deleted.
 
     Parameters
     ----------
@@ -215,8 +220,11 @@ def write_bundle(
         Weights of network n, 0 to 74.
     shared_file : str, optional
         All networks are copies of network 0 and share this one file.
+    new_card : bool
+        Replace the model card that lies here even if someone has written in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = _weights_files(folder)
     canary = make_canary()
     canary_entry = _write_tensors(folder / CANARY, {"input": canary})
     network = build_network(architecture)
@@ -238,7 +246,8 @@ def write_bundle(
         )
         for location, (file, answers) in zip(NETWORK_LOCATIONS, served, strict=True)
     ]
-    write_text(folder / MODEL_CARD, _card(name, version, description, training))
+    if new_card or not _has_written_card(folder):
+        write_text(folder / MODEL_CARD, _card(name, version, description, training))
     manifest = Manifest(
         name=name,
         version=version,
@@ -250,7 +259,23 @@ def write_bundle(
         networks=entries,
     )
     write_text(folder / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
+    for file_name in earlier - {entry.file for entry in entries}:
+        (folder / file_name).unlink(missing_ok=True)
     return open_bundle(folder)
+
+
+def _weights_files(folder: Path) -> set[str]:
+    """Files of the networks of the bundle that lies here, if one does."""
+    try:
+        return {entry.file for entry in open_bundle(folder).manifest.networks}
+    except CheckpointCorrupt:
+        return set()
+
+
+def _has_written_card(folder: Path) -> bool:
+    """Whether the card says more than what we write by ourselves."""
+    path = folder / MODEL_CARD
+    return path.exists() and UNMEASURED not in path.read_text()
 
 
 def _card(name: str, version: str, description: str, training: dict[str, Any]) -> str:
@@ -258,8 +283,8 @@ def _card(name: str, version: str, description: str, training: dict[str, Any]) -
     provenance = json.dumps(training, indent=1)
     return (
         f"# {name} {version}\n\n{description}\n\n{RESEARCH_USE}\n\n"
-        "Nothing was measured with these weights yet: add figures, with their protocol, "
-        f"before anyone relies on them.\n\n## Training\n\n```json\n{provenance}\n```\n"
+        f"{UNMEASURED}: add figures, with their protocol, before anyone relies on them.\n\n"
+        f"## Training\n\n```json\n{provenance}\n```\n"
     )
 
 

@@ -1,95 +1,253 @@
-"""`dlb train`: from prepared cases to a bundle of weights."""
+"""`dlb train`: from a cache of prepared cases to a bundle of weights."""
 
 import argparse
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dlb_core.errors import BadOption
+from dlb_core.cli.network_list import parse_networks
+from dlb_core.contracts import NUM_NETWORKS
+from dlb_core.errors import BadOption, Cancelled
+
+if TYPE_CHECKING:
+    from dlb_core.training.hierarchy import BundleIdentity, Hierarchy, TrainingCases
+    from dlb_core.training.recipe import Recipe
+    from dlb_core.training.serial import Progress
+
+INTERRUPTED = 130
+COMPACT, FINE_TUNING = "compact", "fine-tuning"
+RECIPE_NAMES = ("paper", COMPACT, "synthetic", FINE_TUNING)
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
     train = subparsers.add_parser(
         "train",
-        help="train the generic network and write a bundle of it",
-        description="Train the generic network on a prepared cache, or go on with a run that was "
-        "interrupted, and write a bundle in which all 75 networks are copies of it.",
+        help="train the generic network, then 75 specialised ones, and write a bundle",
+        description="Train the generic network on a prepared cache, specialise it for each of "
+        "the 75 places and write a bundle. The same command goes on where it was interrupted; "
+        "given several times at once, the processes share the networks. See docs/training.md.",
     )
     train.add_argument("--cache", type=Path, required=True, metavar="DIR", help="prepared cases")
     train.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="run")
     train.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="bundle to write")
-    train.add_argument("--recipe", choices=["paper", "compact", "synthetic"], default="compact")
-    train.add_argument("--steps", type=int, default=None, help="instead of the recipe's own number")
-    train.add_argument(
-        "--without", default="", metavar="SUBJECTS", help="leave out, comma-separated (to test on)"
-    )
     train.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    train.add_argument("--vote-threshold", type=float, default=0.5, help="default: 0.5")
-    train.add_argument("--name", default="custom-generic")
-    train.add_argument("--version", default="1")
-    train.add_argument("--description", default="One generic network, copied to all 75 places.")
+    _add_recipe(train.add_argument_group("recipe"))
+    _add_cases(train.add_argument_group("cases"))
+    _add_stages(train.add_argument_group("stages"))
+    _add_identity(train.add_argument_group("bundle"))
     train.set_defaults(run=run_train)
 
 
-def run_train(args: argparse.Namespace) -> int:
-    """Train and write the bundle."""
-    import torch
-    from safetensors.torch import load_file
+def _add_recipe(group: Any) -> None:
+    group.add_argument(
+        "--recipe",
+        choices=RECIPE_NAMES,
+        default=None,
+        help=f"default: {COMPACT}; with --from-bundle {FINE_TUNING}",
+    )
+    group.add_argument("--steps", type=int, default=None, help="of the generic network, instead")
+    group.add_argument(
+        "--specialise-steps", type=int, default=None, help="of each specialised network, instead"
+    )
+    group.add_argument("--seed", type=int, default=None, help="instead of the recipe's own")
 
-    from dlb_core.checkpoints import write_bundle
-    from dlb_core.training.cache import open_cache
-    from dlb_core.training.curves import write_curves
-    from dlb_core.training.recipe import RECIPES
-    from dlb_core.training.samples import SampleMaker
-    from dlb_core.training.trainer import EpochResult, train
+
+def _add_cases(group: Any) -> None:
+    group.add_argument(
+        "--without", default="", metavar="SUBJECTS", help="leave out, comma-separated (to test on)"
+    )
+    validation = group.add_mutually_exclusive_group()
+    validation.add_argument(
+        "--validate",
+        default="",
+        metavar="SUBJECTS",
+        help="keep the weights with the lowest loss on these, and stop early",
+    )
+    validation.add_argument(
+        "--validate-share",
+        type=float,
+        default=None,
+        metavar="SHARE",
+        help="the same on a random share of the labelled subjects, e.g. 0.2",
+    )
+
+
+def _add_stages(group: Any) -> None:
+    start = group.add_mutually_exclusive_group()
+    start.add_argument(
+        "--initialise-from",
+        type=Path,
+        default=None,
+        metavar="WEIGHTS",
+        help="start the generic network from a weights file or a bundle of one network",
+    )
+    start.add_argument(
+        "--from-bundle",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="fine-tune: no generic network, each network starts from this bundle's",
+    )
+    group.add_argument(
+        "--generic-only", action="store_true", help="the generic network in all 75 places"
+    )
+    group.add_argument(
+        "--networks",
+        type=parse_networks,
+        default=list(range(NUM_NETWORKS)),
+        metavar="LIST",
+        help="train only these, e.g. 0-37,40; the bundle is written once all 75 are there",
+    )
+
+
+def _add_identity(group: Any) -> None:
+    group.add_argument("--name", default="custom")
+    group.add_argument("--version", default="1")
+    group.add_argument("--description", default=None)
+    group.add_argument("--vote-threshold", type=float, default=0.5, help="default: 0.5")
+    group.add_argument(
+        "--new-card", action="store_true", help="replace a model card that someone has written"
+    )
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Train what is not trained yet and write the bundle."""
+    import torch
+
+    from dlb_core.training.serial import train_serially
 
     _check_options(args)
     torch.set_num_threads(args.threads)
-    recipe = RECIPES[args.recipe]
-    if args.steps is not None:
-        recipe = recipe.model_copy(update={"num_steps": args.steps})
-    left_out = frozenset(filter(None, args.without.split(",")))
-    cases = open_cache(args.cache, without_subjects=left_out)
     console = Console(highlight=False)
-
-    def show(result: EpochResult) -> None:
-        left = (recipe.num_steps - result.step) / result.steps_per_s
-        console.print(
-            f"{time.strftime('%H:%M:%S')}  step {result.step}/{recipe.num_steps}  "
-            f"loss {result.training_loss:.4f}  {result.steps_per_s:.2f} steps/s  "
-            f"{left / 60:.0f} min left"
+    hierarchy = _hierarchy(args, console)
+    try:
+        train_serially(
+            hierarchy,
+            [] if args.generic_only else args.networks,
+            on_progress=lambda progress: _show(console, progress),
+            should_stop=_stop_on_signal(),
         )
-        write_curves(args.folder, at_most_every_s=60)
-
-    weights = load_file(
-        train(args.folder, recipe, SampleMaker(cases, recipe), device=args.device, on_epoch=show)
-    )
-    write_curves(args.folder)
-    bundle = write_bundle(
+    except Cancelled:
+        console.print("stopped; the same command goes on from here")
+        return INTERRUPTED
+    missing = [] if args.generic_only else hierarchy.missing()
+    if missing:
+        console.print(f"{len(missing)} of {NUM_NETWORKS} networks to go: no bundle yet")
+        return 0
+    bundle = hierarchy.write_bundle(
         args.bundle,
-        lambda _: weights,
-        name=args.name,
-        version=args.version,
-        description=args.description,
-        architecture=recipe.architecture,
-        vote_threshold=args.vote_threshold,
-        training={
-            "recipe": recipe.model_dump(mode="json"),
-            "cases": [case.entry.name for case in cases],
-            "left_out_subjects": sorted(left_out),
-        },
-        shared_file="generic.safetensors",
+        _identity(args),
+        generic_only=args.generic_only,
+        new_card=args.new_card,
     )
     console.print(f"bundle {bundle.manifest.name} {bundle.manifest.version} in {args.bundle}")
     return 0
 
 
+def _hierarchy(args: argparse.Namespace, console: Console) -> "Hierarchy":
+    from dlb_core.training.hierarchy import Hierarchy
+    from dlb_core.training.start import generic_start
+
+    recipe = _recipe(args)
+    return Hierarchy(
+        args.folder,
+        recipe,
+        _cases(args, recipe, console),
+        start=generic_start(args.initialise_from) if args.initialise_from else None,
+        tuned_bundle=args.from_bundle,
+        device=args.device,
+    )
+
+
+def _recipe(args: argparse.Namespace) -> "Recipe":
+    from dlb_core.training.recipe import RECIPES
+
+    recipe = RECIPES[args.recipe or (FINE_TUNING if args.from_bundle else COMPACT)]
+    if args.steps is not None:
+        recipe = recipe.model_copy(update={"num_steps": args.steps})
+    if args.seed is not None:
+        recipe = recipe.model_copy(update={"seed": args.seed})
+    if args.specialise_steps is not None and recipe.specialisation is not None:
+        own = recipe.specialisation.model_copy(update={"num_steps": args.specialise_steps})
+        recipe = recipe.model_copy(update={"specialisation": own})
+    return recipe
+
+
+def _cases(args: argparse.Namespace, recipe: "Recipe", console: Console) -> "TrainingCases":
+    from dlb_core.training.cache import open_cache
+    from dlb_core.training.hierarchy import draw_validation_subjects, share_out
+
+    cases, left_out = open_cache(args.cache), _subjects(args.without)
+    validation = _subjects(args.validate)
+    if args.validate_share is not None:
+        validation = draw_validation_subjects(
+            cases, args.validate_share, left_out=left_out, seed=recipe.seed
+        )
+        console.print(f"validation subjects: {', '.join(sorted(validation))}")
+    return share_out(cases, left_out=left_out, validation=validation)
+
+
+def _subjects(text: str) -> frozenset[str]:
+    return frozenset(filter(None, text.split(",")))
+
+
+def _identity(args: argparse.Namespace) -> "BundleIdentity":
+    from dlb_core.training.hierarchy import BundleIdentity
+
+    what = (
+        "One generic network, copied to all 75 places."
+        if args.generic_only
+        else "75 networks, each specialised for its own place."
+    )
+    return BundleIdentity(
+        name=args.name,
+        version=args.version,
+        description=args.description or what,
+        vote_threshold=args.vote_threshold,
+    )
+
+
+def _show(console: Console, progress: "Progress") -> None:
+    result = progress.result
+    validation = (
+        "" if result.validation_loss is None else f"  validation {result.validation_loss:.4f}"
+    )
+    networks = f"  {progress.done}/{progress.total} networks" if progress.total else ""
+    console.print(
+        f"{time.strftime('%H:%M:%S')}  {progress.network}  "
+        f"step {result.step}/{progress.num_steps}  loss {result.training_loss:.4f}{validation}  "
+        f"{result.steps_per_s:.2f} steps/s{networks}  {progress.left_s / 60:.0f} min left",
+        soft_wrap=True,
+    )
+
+
+def _stop_on_signal() -> Callable[[], bool]:
+    """Let the first Ctrl-C or SIGTERM end the training at the next step, with a checkpoint."""
+    told = False
+
+    def tell(number: int, _frame: object) -> None:
+        nonlocal told
+        told = True
+        signal.signal(number, signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, tell)
+    return lambda: told
+
+
 def _check_options(args: argparse.Namespace) -> None:
     if not 0 < args.vote_threshold < 1:
         raise BadOption("--vote-threshold: between 0 and 1")
-    if args.threads < 1 or (args.steps is not None and args.steps < 1):
-        raise BadOption("--steps and --threads: at least 1")
+    if args.validate_share is not None and not 0 < args.validate_share < 1:
+        raise BadOption("--validate-share: between 0 and 1")
+    counts = (args.threads, args.steps, args.specialise_steps)
+    if any(count is not None and count < 1 for count in counts):
+        raise BadOption("--steps, --specialise-steps and --threads: at least 1")
+    if args.generic_only and args.from_bundle:
+        raise BadOption("--generic-only: fine-tuning with --from-bundle has no generic network")

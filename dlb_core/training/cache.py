@@ -45,6 +45,11 @@ class CachedCase:
     tissues: NDArray[np.uint8] | None
     """(3, I, J, K): shares of CSF, grey and white matter in 255ths, lesions as white."""
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it has images and the lesions in them."""
+        return self.image is not None and self.lesions is not None
+
 
 def write_case(folder: Path, entry: CaseEntry, arrays: dict[str, NDArray[np.generic]]) -> None:
     """Write a case's arrays, then enter it into the index."""

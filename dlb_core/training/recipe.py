@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dlb_core.contracts import Message
+from dlb_core.errors import InputError
 from dlb_core.network import Architecture
 from dlb_core.training.losses import LossName
 
@@ -27,6 +28,14 @@ class SampleMix(Message):
     synthesised: Annotated[float, Field(ge=0, description="images from tissue labels")] = 0.0
 
 
+class Specialisation(Message):
+    """How a network goes on from the generic weights, in its own place alone."""
+
+    num_steps: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Annotated[Schedule, Field(strict=False)]
+
+
 class Recipe(Message):
     """Everything that decides the weights, given the data."""
 
@@ -44,7 +53,32 @@ class Recipe(Message):
     mix: SampleMix = SampleMix()
     quality_augmentation: bool = True
     intensity_augmentation: bool = False
+    early_stopping: Annotated[bool, Field(description="needs validation subjects")] = False
+    specialisation: Annotated[Specialisation | None, Field(description="None: none known")] = None
     seed: int = 0
+
+    def for_network(self, index: int) -> "Recipe":
+        """The recipe by which network `index`, 0 to 74, is specialised.
+
+        Raises
+        ------
+        InputError
+            This recipe does not say how.
+        """
+        if self.specialisation is None:
+            raise InputError(f"recipe {self.name} does not say how networks are specialised")
+        own = self.specialisation
+        return self.model_copy(
+            update={
+                "num_steps": own.num_steps,
+                "learning_rate": own.learning_rate,
+                "schedule": own.schedule,
+                "steps_per_epoch": min(self.steps_per_epoch, own.num_steps),
+                # Samples must differ from network to network, and from the generic one's.
+                "seed": self.seed + 1 + index,
+                "specialisation": None,
+            }
+        )
 
 
 PAPER = Recipe(
@@ -55,8 +89,11 @@ PAPER = Recipe(
     batch_size=1,
     num_steps=50_000,
     learning_rate=1e-4,
+    early_stopping=True,
+    specialisation=Specialisation(num_steps=50_000, learning_rate=1e-4, schedule=Schedule.CONSTANT),
 )
-"""As published; the width is our choice, since the paper does not print it."""
+"""As published: at most 500 epochs, ended by 50 without a better validation loss, in both
+stages. Width and the length of an epoch are our choices, since the paper does not print them."""
 
 COMPACT = Recipe(
     name="compact",
@@ -71,6 +108,7 @@ COMPACT = Recipe(
     lesion_centred=0.7,
     mix=SampleMix(labelled=0.2, transplanted=0.3, synthesised=0.5),
     intensity_augmentation=True,
+    specialisation=Specialisation(num_steps=30, learning_rate=3e-4, schedule=Schedule.COSINE),
 )
 """For a few CPU hours and few labelled cases: synthesis, short schedule, light dropout."""
 
@@ -79,4 +117,15 @@ SYNTHETIC = COMPACT.model_copy(
 )
 """No labelled image needed: what a run of `compact` can start from."""
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT, SYNTHETIC)}
+FINE_TUNING = COMPACT.model_copy(
+    update={
+        "name": "fine-tuning",
+        "mix": SampleMix(labelled=1, transplanted=1),
+        "specialisation": Specialisation(
+            num_steps=60, learning_rate=1e-4, schedule=Schedule.COSINE
+        ),
+    }
+)
+"""To train a bundle on with a few labelled cases of one's own: no tissue labels needed."""
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT, SYNTHETIC, FINE_TUNING)}

@@ -7,6 +7,7 @@ Source of symmetrical training: Kamraoui et al., Medical Image Analysis 76 (2022
 section 2.3.1.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -89,7 +90,7 @@ class SampleMaker:
         self._recipe = recipe
         self._network = network
         self._names = sorted(c.entry.name for c in cases)
-        self._images = [c for c in cases if c.image is not None and c.lesions is not None]
+        self._images = [c for c in cases if c.is_labelled]
         self._anatomies = [c for c in cases if c.tissues is not None]
         self._lesions = {c.entry.name: _shapes(c.lesions) for c in cases if c.lesions is not None}
         self._donors = list(self._lesions.values())
@@ -99,6 +100,12 @@ class SampleMaker:
     def names(self) -> list[str]:
         """Names of the cases that samples come from."""
         return self._names
+
+    def at(self, network: NetworkLocation) -> "SampleMaker":
+        """Draw from the same cases, for one network's place."""
+        other = copy(self)
+        other._network = network
+        return other
 
     def _usable_origins(self) -> tuple[list[Origin], NDArray[np.float64]]:
         mix = self._recipe.mix

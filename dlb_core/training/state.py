@@ -66,6 +66,12 @@ def save_state(
     return path
 
 
+def delete_states(folder: Path) -> None:
+    """Delete every checkpoint of a finished run: its weights are all that is wanted."""
+    for path in folder.glob(PATTERN):
+        path.unlink()
+
+
 def load_state(folder: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Standing:
     """Restore the newest checkpoint; the start of a run where there is none.
 

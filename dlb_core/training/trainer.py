@@ -16,17 +16,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from dlb_core.artefacts import whole_file, write_text
+from dlb_core.artefacts import whole_file
 from dlb_core.errors import Cancelled, InputError
 from dlb_core.network import UNet3d, place
 from dlb_core.training.losses import LOSSES
 from dlb_core.training.quality_augmentation import alter_quality
 from dlb_core.training.recipe import Recipe, Schedule
+from dlb_core.training.run_folder import (
+    BEST,
+    METRICS,
+    WEIGHTS,
+    claim_folder,
+    forget_metrics_after,
+    locked,
+)
 from dlb_core.training.samples import Sample, SampleMaker
-from dlb_core.training.state import load_state, save_state
+from dlb_core.training.start import StartWeights
+from dlb_core.training.state import delete_states, load_state, save_state
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +43,6 @@ CHECKPOINT_EVERY_S = 120.0
 NUM_VALIDATION_SAMPLES = 16
 VALIDATION_SEED = 982_451_653
 """Validation samples are the same at every epoch of every run."""
-WEIGHTS = "weights.safetensors"
-BEST = "best.safetensors"
-RECIPE = "recipe.json"
-CASES = "cases.json"
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def train(
     training: SampleMaker,
     *,
     validation: SampleMaker | None = None,
-    initial_weights: Path | None = None,
+    start: StartWeights | None = None,
     device: str = "cpu",
     on_epoch: EpochCallback = _ignore,
     should_stop: Callable[[], bool] = lambda: False,
@@ -81,8 +85,8 @@ def train(
     training, validation : SampleMaker
         With a validation set, the weights of the best epoch are kept and training ends
         after `patience` epochs without a better one; without, the last weights are kept.
-    initial_weights : Path, optional
-        Weights to start from (hierarchical specialisation).
+    start : StartWeights, optional
+        Weights to start from, as in hierarchical specialisation.
     device : str
         `cpu` or `cuda`; mixed precision on the latter.
 
@@ -96,30 +100,27 @@ def train(
     CheckpointCorrupt
         The newest checkpoint is damaged.
     InputError
-        The folder holds a run of another recipe or of other cases.
+        The folder holds a run of another recipe, of other cases or from other weights, or
+        the weights to start from do not fit the recipe.
+    RunBusy
+        Another process trains in this folder.
     Cancelled
         `should_stop` said so; a checkpoint was written first.
     """
-    finished = folder / WEIGHTS
-    _claim_folder(folder, recipe, training.names)
-    if finished.exists():
-        return finished
-    return _Run(folder, recipe, training, validation, initial_weights, device).go(
-        on_epoch, should_stop
-    )
-
-
-def _claim_folder(folder: Path, recipe: Recipe, cases: list[str]) -> None:
-    """Tie a run folder to its recipe and its cases: both are the weights' provenance."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text, what in (
-        (RECIPE, recipe.model_dump_json(indent=1), "another recipe"),
-        (CASES, json.dumps(cases, indent=1), "other cases"),
-    ):
-        path = folder / name
-        if path.exists() and path.read_text() != text:
-            raise InputError(f"run folder {folder.name} was begun with {what}: use a new one")
-        write_text(path, text)
+    with locked(folder):
+        claim_folder(
+            folder,
+            recipe,
+            cases=training.names,
+            validation=validation.names if validation else [],
+            start_sha256=start.sha256 if start else None,
+        )
+        finished = folder / WEIGHTS
+        if finished.exists():
+            delete_states(folder)
+            return finished
+        run = _Run(folder, recipe, training, validation, start, device)
+        return run.go(on_epoch, should_stop)
 
 
 class _Run:
@@ -131,7 +132,7 @@ class _Run:
         recipe: Recipe,
         training: SampleMaker,
         validation: SampleMaker | None,
-        initial_weights: Path | None,
+        start: StartWeights | None,
         device: str,
     ) -> None:
         self._folder, self._recipe, self._training = folder, recipe, training
@@ -139,11 +140,12 @@ class _Run:
         self._loss = LOSSES[recipe.loss]
         torch.manual_seed(recipe.seed)
         model = UNet3d(recipe.architecture)
-        if initial_weights is not None:
-            model.load_state_dict(load_file(initial_weights))
+        if start is not None:
+            _start_from(model, start)
         self._model: nn.Module = place(model, self._device)
         self._optimiser = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
         self._standing = load_state(folder, self._model, self._optimiser)
+        forget_metrics_after(folder, self._standing.step)
         self._validation = self._draw_validation(validation) if validation else []
 
     def _draw_validation(self, maker: SampleMaker) -> list[Sample]:
@@ -167,7 +169,6 @@ class _Run:
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 save_state(self._folder, self._model, self._optimiser, self._standing)
                 saved = time.monotonic()
-        save_state(self._folder, self._model, self._optimiser, self._standing)
         return self._finish()
 
     def _out_of_patience(self) -> bool:
@@ -252,5 +253,16 @@ class _Run:
                 file.write(best.read_bytes())
         else:
             self._write_weights(path)
+        delete_states(self._folder)
+        best.unlink(missing_ok=True)
         log.info("training_finished", extra={"step": self._standing.step})
         return path
+
+
+def _start_from(model: UNet3d, start: StartWeights) -> None:
+    try:
+        model.load_state_dict(dict(start.tensors))
+    except RuntimeError as error:
+        raise InputError(
+            "the weights to start from belong to another architecture than the recipe's"
+        ) from error

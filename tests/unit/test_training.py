@@ -1,5 +1,6 @@
 """Training a network: what it draws, and that it can be killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,54 +15,22 @@ import torch
 from safetensors.torch import load_file
 from scipy.ndimage import binary_erosion
 
-from dlb_core.errors import Cancelled, CheckpointCorrupt, InputError
-from dlb_core.network import Architecture
+from dlb_core.errors import Cancelled, CheckpointCorrupt, InputError, RunBusy
 from dlb_core.synthesis.lesion_placement import transplant
-from dlb_core.tiling import GRID_SHAPE, NETWORK_LOCATIONS
-from dlb_core.training.cache import IMAGE, LESIONS, TISSUES, CaseEntry, open_cache, write_case
-from dlb_core.training.losses import LossName
+from dlb_core.tiling import NETWORK_LOCATIONS
+from dlb_core.training.cache import open_cache
 from dlb_core.training.recipe import Recipe, SampleMix
+from dlb_core.training.run_folder import METRICS, locked
 from dlb_core.training.samples import SampleMaker
 from dlb_core.training.state import PATTERN
-from dlb_core.training.trainer import METRICS, train
-
-RECIPE = Recipe(
-    name="tiny",
-    architecture=Architecture(width=2, num_levels=2, dropout=0.1),
-    loss=LossName.JACCARD_CROSS_ENTROPY,
-    subvolume_size=16,
-    batch_size=2,
-    num_steps=12,
-    learning_rate=1e-2,
-    steps_per_epoch=4,
-    lesion_centred=1.0,
-    mix=SampleMix(labelled=1, transplanted=1, synthesised=1),
-    intensity_augmentation=True,
-)
-LESION = (slice(60, 66), slice(100, 106), slice(90, 96))
-"""In the left hemisphere."""
+from dlb_core.training.trainer import train
+from tests.unit.training_kit import RECIPE, write_training_cache
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three cases: labelled, tissues, donor."""
-    folder = tmp_path_factory.mktemp("cache")
-    rng = np.random.default_rng(0)
-    brain = np.zeros(GRID_SHAPE, dtype=np.uint8)
-    brain[20:160, 20:200, 10:150] = 1
-    lesions = np.zeros(GRID_SHAPE, dtype=np.uint8)
-    lesions[LESION] = 1
-    image = brain * rng.normal(1, 0.05, (2, *GRID_SHAPE))
-    image[1] += 0.6 * lesions
-    write_case(
-        folder,
-        CaseEntry(name="a", subject="1", arrays=[IMAGE, LESIONS]),
-        {IMAGE: image.astype(np.float16), LESIONS: lesions},
-    )
-    tissues = np.stack([0 * brain, 0 * brain, 255 * brain])
-    write_case(folder, CaseEntry(name="b", subject="2", arrays=[TISSUES]), {TISSUES: tissues})
-    write_case(folder, CaseEntry(name="c", subject="3", arrays=[LESIONS]), {LESIONS: lesions})
-    return folder
+    """A cache that all tests read."""
+    return write_training_cache(tmp_path_factory.mktemp("cache"))
 
 
 def _maker(cache: Path, recipe: Recipe = RECIPE) -> SampleMaker:
@@ -144,7 +113,8 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from dlb_core.training import trainer
-from tests.unit.test_training import RECIPE, _maker
+from tests.unit.test_training import _maker
+from tests.unit.training_kit import RECIPE
 trainer.CHECKPOINT_EVERY_S = 0.0
 trainer.train(Path(sys.argv[2]), RECIPE, _maker(Path(sys.argv[1])))
 """
@@ -234,3 +204,36 @@ def test_transplanted_lesions_fade_towards_an_outline_that_holds_the_faint_rim_t
         faint.append(placed.share[rim].mean())
 
     assert min(faint) < 0.55 < max(faint)
+
+
+def test_a_finished_run_keeps_no_checkpoints(cache: Path, tmp_path: Path) -> None:
+    """75 folders of Adam's moments would weigh more than the data."""
+    answers = iter([False] * 3)
+    with pytest.raises(Cancelled):
+        train(tmp_path, RECIPE, _maker(cache), should_stop=partial(next, answers, True))
+    assert list(tmp_path.glob(PATTERN))
+
+    train(tmp_path, RECIPE, _maker(cache))
+
+    assert not list(tmp_path.glob(PATTERN))
+
+
+def test_two_processes_do_not_train_one_network(cache: Path, tmp_path: Path) -> None:
+    """Their checkpoints would overwrite each other."""
+    with locked(tmp_path), pytest.raises(RunBusy, match="another process"):
+        train(tmp_path, RECIPE, _maker(cache))
+
+
+def test_a_resumed_run_notes_each_epoch_once(cache: Path, tmp_path: Path) -> None:
+    """Steps repeated after a kill would bend the curves."""
+    answers = iter([False] * 6)
+    with pytest.raises(Cancelled):
+        train(tmp_path, RECIPE, _maker(cache), should_stop=partial(next, answers, True))
+    with (tmp_path / METRICS).open("a") as file:
+        file.write('{"step": 8, "training_loss": 99.0}\n')
+
+    train(tmp_path, RECIPE, _maker(cache))
+
+    noted = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert [entry["step"] for entry in noted] == [4, 8, 12]
+    assert all(entry["training_loss"] < 99 for entry in noted)

@@ -1,0 +1,263 @@
+"""Hierarchical specialisation: one generic network, then 75, each for its own place.
+
+A run's folder holds `generic/` and `network-00/` to `network-74/`, each a run of
+`trainer.train` that is resumed by itself. A network depends on the generic weights and on
+nothing else, so any number of processes may share the work.
+
+Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.1.1 and 2.3.1.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+
+from dlb_core.checkpoints import Bundle, open_bundle, write_bundle
+from dlb_core.contracts import Message
+from dlb_core.errors import InputError
+from dlb_core.tiling import NETWORK_LOCATIONS
+from dlb_core.training.cache import CachedCase
+from dlb_core.training.recipe import Recipe, SampleMix
+from dlb_core.training.run_folder import WEIGHTS
+from dlb_core.training.samples import SampleMaker
+from dlb_core.training.start import StartWeights, from_bundle, from_file
+from dlb_core.training.trainer import EpochResult, train
+
+GENERIC = "generic"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingCases:
+    """The cases of a run, shared out."""
+
+    training: list[CachedCase]
+    validation: list[CachedCase]
+    left_out_subjects: list[str]
+
+
+def share_out(
+    cases: list[CachedCase], *, left_out: frozenset[str], validation: frozenset[str]
+) -> TrainingCases:
+    """Share cases out by subject.
+
+    Raises
+    ------
+    InputError
+        A named subject has no case, or nothing is left to train on.
+    """
+    unknown = (left_out | validation) - {case.entry.subject for case in cases}
+    if unknown:
+        raise InputError(f"no case in the cache of subject {', '.join(sorted(unknown))}")
+    kept = [case for case in cases if case.entry.subject not in left_out]
+    training = [case for case in kept if case.entry.subject not in validation]
+    if not training:
+        raise InputError("no case is left to train on: leave out fewer subjects")
+    held_back = [case for case in kept if case.entry.subject in validation]
+    return TrainingCases(training, held_back, sorted(left_out))
+
+
+def draw_validation_subjects(
+    cases: list[CachedCase], share: float, *, left_out: frozenset[str], seed: int
+) -> frozenset[str]:
+    """Draw a share of the labelled subjects, at least one; the same for the same seed.
+
+    Raises
+    ------
+    InputError
+        Fewer than two labelled subjects are there.
+    """
+    labelled = {case.entry.subject for case in cases if case.is_labelled} - left_out
+    if len(labelled) < 2:
+        raise InputError("a validation share needs at least two labelled subjects in the cache")
+    count = min(math.ceil(share * len(labelled)), len(labelled) - 1)
+    drawn = np.random.default_rng(seed).permutation(sorted(labelled))[:count]
+    return frozenset(str(subject) for subject in drawn)
+
+
+class BundleIdentity(Message):
+    """What a bundle is called, and when its networks vote."""
+
+    name: str
+    version: str
+    description: str
+    vote_threshold: float
+
+
+class Hierarchy:
+    """A whole training in one run folder.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : Recipe
+    cases : TrainingCases
+    start : StartWeights, optional
+        What the generic network starts from.
+    tuned_bundle : Path, optional
+        Fine-tuning: network n starts from network n of this bundle, whose architecture the
+        recipe takes over, and there is no generic network to train.
+    device : str
+
+    Raises
+    ------
+    InputError
+        The recipe cannot be followed with these cases.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        cases: TrainingCases,
+        *,
+        start: StartWeights | None = None,
+        tuned_bundle: Path | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self._folder, self._cases, self._start, self._device = folder, cases, start, device
+        self._tuned = open_bundle(tuned_bundle) if tuned_bundle else None
+        if self._tuned:
+            architecture = self._tuned.manifest.architecture
+            recipe = recipe.model_copy(update={"architecture": architecture})
+        self.recipe = recipe
+        self._training = SampleMaker(cases.training, recipe)
+        self._validation = self._validation_maker()
+
+    @property
+    def skips_generic(self) -> bool:
+        """Whether the networks start from a bundle's."""
+        return self._tuned is not None
+
+    @property
+    def generic_weights(self) -> Path:
+        """Where the generic network's weights are, once it is trained."""
+        return self._folder / GENERIC / WEIGHTS
+
+    def weights_of(self, index: int) -> Path:
+        """Where network `index`'s weights are, once it is trained."""
+        return self._folder / NETWORK_LOCATIONS[index].name / WEIGHTS
+
+    def missing(self) -> list[int]:
+        """Networks that are not trained yet."""
+        every = range(len(NETWORK_LOCATIONS))
+        return [index for index in every if not self.weights_of(index).exists()]
+
+    def train_generic(
+        self,
+        *,
+        on_epoch: Callable[[EpochResult], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Path:
+        """Train the generic network, or go on with it; see `trainer.train`."""
+        return train(
+            self._folder / GENERIC,
+            self.recipe.model_copy(update={"specialisation": None}),
+            self._training,
+            validation=self._validation,
+            start=self._start,
+            device=self._device,
+            on_epoch=on_epoch,
+            should_stop=should_stop,
+        )
+
+    def specialise(
+        self,
+        index: int,
+        *,
+        on_epoch: Callable[[EpochResult], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Path:
+        """Train network `index` for its place, or go on with it; see `trainer.train`."""
+        location = NETWORK_LOCATIONS[index]
+        return train(
+            self._folder / location.name,
+            self.recipe.for_network(index),
+            self._training.at(location),
+            validation=self._validation and self._validation.at(location),
+            start=self._start_of(index),
+            device=self._device,
+            on_epoch=on_epoch,
+            should_stop=should_stop,
+        )
+
+    def write_bundle(
+        self, folder: Path, identity: BundleIdentity, *, generic_only: bool, new_card: bool
+    ) -> Bundle:
+        """Write the trained networks as a bundle.
+
+        Parameters
+        ----------
+        generic_only : bool
+            The generic network in all 75 places.
+        new_card : bool
+            Replace a model card that someone has written.
+
+        Raises
+        ------
+        InputError
+            Networks are missing.
+        """
+        missing = [] if generic_only else self.missing()
+        if missing:
+            raise InputError(f"{len(missing)} networks are not trained yet: no bundle is written")
+        return write_bundle(
+            folder,
+            lambda index: load_file(
+                self.generic_weights if generic_only else self.weights_of(index)
+            ),
+            name=identity.name,
+            version=identity.version,
+            description=identity.description,
+            architecture=self.recipe.architecture,
+            vote_threshold=identity.vote_threshold,
+            training=self._provenance(generic_only),
+            shared_file="generic.safetensors" if generic_only else None,
+            new_card=new_card,
+        )
+
+    def _start_of(self, index: int) -> StartWeights:
+        if self._tuned:
+            return from_bundle(self._tuned, index)
+        if not self.generic_weights.exists():
+            raise InputError("the generic network is not trained yet: train it first")
+        return from_file(self.generic_weights)
+
+    def _validation_maker(self) -> SampleMaker | None:
+        """Real images, unaltered: what the network is for."""
+        cases = self._cases.validation
+        if not cases:
+            if self.recipe.early_stopping:
+                raise InputError(
+                    f"recipe {self.recipe.name} ends training by a validation loss: name "
+                    "validation subjects, or the share of subjects to draw for it"
+                )
+            return None
+        if not any(case.is_labelled for case in cases):
+            raise InputError("no validation subject has images with a lesion mask: name others")
+        real = {"mix": SampleMix(labelled=1), "intensity_augmentation": False}
+        return SampleMaker(cases, self.recipe.model_copy(update=real))
+
+    def _provenance(self, generic_only: bool) -> dict[str, object]:
+        recipe = self.recipe
+        if generic_only:
+            recipe = recipe.model_copy(update={"specialisation": None})
+        if self._tuned:
+            starts: dict[str, object] = {
+                "bundle": f"{self._tuned.manifest.name} {self._tuned.manifest.version}",
+                "bundle_sha256": self._tuned.sha256,
+            }
+        else:
+            starts = {
+                "generic_start_sha256": self._start.sha256 if self._start else None,
+                "generic_sha256": from_file(self.generic_weights).sha256,
+            }
+        return {
+            "recipe": recipe.model_dump(mode="json"),
+            "cases": self._training.names,
+            "validation_cases": self._validation.names if self._validation else [],
+            "left_out_subjects": self._cases.left_out_subjects,
+            **starts,
+        }

@@ -1,0 +1,97 @@
+"""One network's run folder: whose it is, what it was begun with, and that one process trains."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from dlb_core.artefacts import write_text
+from dlb_core.errors import InputError, RunBusy
+from dlb_core.training.recipe import Recipe
+
+WEIGHTS = "weights.safetensors"
+"""Made last: a folder that holds it is finished."""
+BEST = "best.safetensors"
+RECIPE = "recipe.json"
+CASES = "cases.json"
+VALIDATION = "validation.json"
+START = "start.json"
+METRICS = "metrics.jsonl"
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder and hold it for this process; the kernel lets go when the process ends.
+
+    Raises
+    ------
+    RunBusy
+        Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(f"{folder.name} is being trained by another process") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def claim_folder(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    cases: list[str],
+    validation: list[str],
+    start_sha256: str | None,
+) -> None:
+    """Tie a folder to all that decides its weights: that is the weights' provenance.
+
+    Raises
+    ------
+    InputError
+        The folder was begun with something else.
+    """
+    if not (folder / RECIPE).exists():
+        write_text(folder / RECIPE, recipe.model_dump_json(indent=1))
+    elif _read_recipe(folder) != recipe:
+        raise _begun_with(folder, "another recipe")
+    for name, value, what in (
+        (CASES, cases, "other cases"),
+        (VALIDATION, validation, "other validation cases"),
+        (START, {"sha256": start_sha256}, "other weights to start from"),
+    ):
+        path = folder / name
+        if not path.exists():
+            write_text(path, json.dumps(value, indent=1))
+        elif json.loads(path.read_text()) != value:
+            raise _begun_with(folder, what)
+
+
+def forget_metrics_after(folder: Path, step: int) -> None:
+    """Drop what was noted after the checkpoint that a run resumes from: it comes again."""
+    path = folder / METRICS
+    if path.exists():
+        lines = path.read_text().splitlines()
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def _read_recipe(folder: Path) -> Recipe | None:
+    """The recipe, whatever fields later versions added; None for one we do not understand."""
+    try:
+        return Recipe.model_validate_json((folder / RECIPE).read_text())
+    except ValidationError:
+        return None
+
+
+def _begun_with(folder: Path, what: str) -> InputError:
+    return InputError(f"run folder {folder.name} was begun with {what}: use a new one")

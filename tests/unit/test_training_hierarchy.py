@@ -1,0 +1,258 @@
+"""From one generic network to a bundle of 75: shared out, killed, resumed, tuned on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dlb_core.checkpoints import MODEL_CARD, open_bundle, verify_bundle
+from dlb_core.cli.main import main
+from dlb_core.errors import InputError
+from dlb_core.network import UNet3d
+from dlb_core.tiling import NETWORK_LOCATIONS
+from dlb_core.training import hierarchy, recipe
+from dlb_core.training.cache import open_cache
+from dlb_core.training.run_folder import START, locked
+from dlb_core.training.serial import train_serially
+from dlb_core.training.start import from_file
+from tests.unit.bundles import TINY, write_tiny_bundle
+from tests.unit.training_kit import RECIPE, write_training_cache
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that all tests read."""
+    return write_training_cache(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def tiny_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--recipe compact` takes seconds."""
+    for name in ("compact", "fine-tuning"):
+        monkeypatch.setitem(recipe.RECIPES, name, RECIPE)
+
+
+def _command(cache: Path, folder: Path, *more: str) -> list[str]:
+    return [
+        *("train", "--cache", str(cache), "--run", str(folder / "run")),
+        *("--bundle", str(folder / "bundle"), *more),
+    ]
+
+
+KILLED_RUN = """
+import sys
+from dlb_core.cli.main import main
+from dlb_core.training import recipe, trainer
+from tests.unit.training_kit import RECIPE
+trainer.CHECKPOINT_EVERY_S = 0.0
+recipe.RECIPES["compact"] = RECIPE
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_run_killed_while_specialising_ends_in_the_same_bundle(
+    cache: Path, tmp_path: Path
+) -> None:
+    """kill -9, the same command once more: every file as an undisturbed run gives it."""
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    child = subprocess.Popen([sys.executable, "-c", KILLED_RUN, *_command(cache, killed)])
+    deadline = time.monotonic() + 120
+    while not list(killed.glob("run/network-02/step-*")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (killed / "bundle").exists()
+
+    assert main(_command(cache, killed)) == 0
+    assert main(_command(cache, whole)) == 0
+
+    files = sorted(path.name for path in (whole / "bundle").iterdir())
+    assert files == sorted(path.name for path in (killed / "bundle").iterdir())
+    for name in files:
+        assert (killed / "bundle" / name).read_bytes() == (whole / "bundle" / name).read_bytes()
+    bundle = open_bundle(whole / "bundle")
+    verify_bundle(bundle)
+    assert len({entry.sha256 for entry in bundle.manifest.networks}) == len(NETWORK_LOCATIONS)
+
+
+def test_processes_share_the_networks(cache: Path, tmp_path: Path) -> None:
+    """Two halves, then a call that only bundles; no bundle before all are there."""
+    halves = ("--networks", "0-37"), ("--networks", "38-74")
+    for half in halves:
+        assert main(_command(cache, tmp_path, "--specialise-steps", "1", *half)) == 0
+        assert (tmp_path / "bundle").exists() == (half == halves[1])
+
+
+def test_a_network_of_another_process_is_left_to_it_and_waited_for(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run shared by two would stop at the first network that both want."""
+    run = _hierarchy(cache, tmp_path)
+    run.train_generic()
+    held = locked(tmp_path / "network-03")
+    held.__enter__()
+    waited: list[list[int]] = []
+
+    def let_go(_pause_s: float) -> None:
+        waited.append(run.missing())
+        held.__exit__(None, None, None)
+
+    monkeypatch.setattr("dlb_core.training.serial.time.sleep", let_go)
+    train_serially(run, [3, 4], on_progress=lambda _: None)
+
+    assert len(waited) == 1
+    assert 3 in waited[0]
+    assert 4 not in waited[0]
+    assert run.weights_of(3).exists()
+
+
+def test_networks_start_from_the_generic_weights(cache: Path, tmp_path: Path) -> None:
+    """The hierarchy of the paper; which weights they were is on record, and guarded."""
+    run = _hierarchy(cache, tmp_path, learning_rate=1e-12)
+    generic = load_file(run.train_generic())
+
+    specialised = load_file(run.specialise(7))
+
+    for name, tensor in generic.items():
+        assert torch.allclose(specialised[name], tensor, atol=1e-6), name
+    noted = json.loads((tmp_path / "network-07" / START).read_text())
+    assert noted == {"sha256": from_file(run.generic_weights).sha256}
+
+
+def test_a_run_begun_from_other_weights_is_not_resumed(cache: Path, tmp_path: Path) -> None:
+    """The manifest's digests would lie."""
+    paths = [_random_weights(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2)]
+    run = tmp_path / "run"
+    _hierarchy(cache, run, start=paths[0]).train_generic()
+
+    with pytest.raises(InputError, match="other weights to start from"):
+        _hierarchy(cache, run, start=paths[1]).train_generic()
+
+
+def test_fine_tuning_trains_each_network_of_a_bundle_on(cache: Path, tmp_path: Path) -> None:
+    """A hospital's own cases change each network a little; none is swapped or forgotten."""
+    shipped = write_tiny_bundle(tmp_path / "shipped")
+    options = ("--from-bundle", str(shipped.folder), "--specialise-steps", "1")
+
+    assert main(_command(cache, tmp_path, *options)) == 0
+
+    tuned = open_bundle(tmp_path / "bundle")
+    assert tuned.manifest.architecture == TINY
+    assert tuned.manifest.training["bundle_sha256"] == shipped.sha256
+    assert not (tmp_path / "run" / "generic").exists()
+    for index in (0, 40, 74):
+        before, after = shipped.load(index), tuned.load(index)
+        assert any(not torch.equal(before[name], after[name]) for name in before)
+        for name, tensor in before.items():
+            assert torch.allclose(after[name], tensor, atol=0.02), name
+
+
+def test_a_generic_network_cannot_start_from_75_different_ones(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which of them would be a guess."""
+    bundle = write_tiny_bundle(tmp_path / "shipped").folder
+
+    status = main(_command(cache, tmp_path, "--initialise-from", str(bundle)))
+
+    assert status == 2
+    assert "--from-bundle" in capsys.readouterr().err
+
+
+def test_a_generic_bundle_is_made_and_started_from(cache: Path, tmp_path: Path) -> None:
+    """One small file in 75 places; and the way on from a synthetic-only training."""
+    assert main(_command(cache, tmp_path, "--generic-only")) == 0
+    first = open_bundle(tmp_path / "bundle")
+    second = _command(cache, tmp_path / "second", "--generic-only")
+
+    assert main([*second, "--initialise-from", str(first.folder)]) == 0
+
+    assert {entry.file for entry in first.manifest.networks} == {"generic.safetensors"}
+    training = open_bundle(tmp_path / "second" / "bundle").manifest.training
+    assert training["generic_start_sha256"] == first.manifest.networks[0].sha256
+
+
+def test_a_hand_written_card_survives_a_new_bundle(cache: Path, tmp_path: Path) -> None:
+    """Its figures took days; a fresh card says only that nothing was measured."""
+    command = _command(cache, tmp_path, "--generic-only")
+    main(command)
+    card = tmp_path / "bundle" / MODEL_CARD
+    card.write_text("Dice 0.7 on the left-out case.\n")
+
+    main(command)
+    kept = card.read_text()
+    main([*command, "--new-card"])
+
+    assert kept == "Dice 0.7 on the left-out case.\n"
+    assert "Nothing was measured" in card.read_text()
+
+
+def test_validation_keeps_the_best_weights_and_its_subjects_out_of_training(
+    cache: Path, tmp_path: Path
+) -> None:
+    """Early stopping on training data would stop nothing."""
+    options = ("--validate", "1", "--networks", "5", "--specialise-steps", "1")
+    synthetic = RECIPE.model_copy(update={"mix": recipe.SampleMix(labelled=0, synthesised=1)})
+    recipe.RECIPES["compact"] = synthetic
+
+    assert main(_command(cache, tmp_path, *options)) == 0
+
+    for network in ("generic", "network-05"):
+        folder = tmp_path / "run" / network
+        assert json.loads((folder / "cases.json").read_text()) == ["b", "c"]
+        assert json.loads((folder / "validation.json").read_text()) == ["a"]
+        line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+        assert 0 <= line["validation_loss"] <= 2
+
+
+def test_the_papers_recipe_asks_for_validation_subjects(cache: Path, tmp_path: Path) -> None:
+    """It ends by a validation loss; without one it would run to its maximum in silence."""
+    paper = recipe.PAPER
+
+    with pytest.raises(InputError, match="validation subjects"):
+        hierarchy.Hierarchy(tmp_path, paper, _shared_out(cache))
+
+
+def test_a_misspelt_subject_is_refused(cache: Path) -> None:
+    """It would stay in the training data, and the left-out figures would be worthless."""
+    with pytest.raises(InputError, match="sub-01"):
+        hierarchy.share_out(
+            open_cache(cache), left_out=frozenset({"sub-01"}), validation=frozenset()
+        )
+
+
+@pytest.mark.parametrize("text", ["75", "5-3", "a", "", "1-", "0-75"])
+def test_a_wrong_list_of_networks_is_refused(text: str, tmp_path: Path) -> None:
+    """A bundle of 75 is what they are counted against."""
+    with pytest.raises(SystemExit):
+        main(_command(tmp_path, tmp_path, "--networks", text))
+
+
+def _hierarchy(
+    cache: Path, folder: Path, *, start: Path | None = None, learning_rate: float = 1e-3
+) -> hierarchy.Hierarchy:
+    assert RECIPE.specialisation is not None
+    own = RECIPE.specialisation.model_copy(update={"learning_rate": learning_rate})
+    return hierarchy.Hierarchy(
+        folder,
+        RECIPE.model_copy(update={"specialisation": own}),
+        _shared_out(cache),
+        start=from_file(start) if start else None,
+    )
+
+
+def _shared_out(cache: Path) -> hierarchy.TrainingCases:
+    return hierarchy.share_out(open_cache(cache), left_out=frozenset(), validation=frozenset())
+
+
+def _random_weights(path: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    save_file(dict(UNet3d(RECIPE.architecture).state_dict()), path)
+    return path
