@@ -2,12 +2,15 @@
 
 Voxel-wise: `dice`, `ppv`, `tpr`. Lesion-wise, over 26-connected lesions: `lesion_wise_tpr`,
 `lesion_wise_fdr`, `lesion_wise_f1`. Over many cases: `volume_correlation`. All in one: the
-`hybrid_score`. docs/metrics.md gives the formulas and says what an empty mask means.
+`hybrid_score` of a data set, and a case's share of it, the `case_score`.
 
-Two lesions meet when they share at least one voxel, as in the ISBI 2015 challenge.
+Every measure of two masks takes them as (I, J, K) bool on one grid, the prediction first, and
+raises `GridMismatch` where their shapes differ. Two lesions meet when they share at least one
+voxel, as in the ISBI 2015 challenge. docs/metrics.md gives the formulas and says what an empty
+mask means.
 
 Sources: Carass et al., NeuroImage 148 (2017) 77-102; Kamraoui et al., Medical Image Analysis 76
-(2022) 102312, section 3.1.
+(2022) 102312, section 2.5.
 """
 
 from collections.abc import Sequence
@@ -22,20 +25,10 @@ from dlb_core.volume import Mask
 def dice(prediction: Mask, reference: Mask) -> float:
     """Overlap of two masks: 2 TP / (2 TP + FP + FN).
 
-    Parameters
-    ----------
-    prediction, reference : (I, J, K) bool
-        Lesion masks on one grid.
-
     Returns
     -------
     float
         In [0, 1]; 1 where both are empty, since they agree; 0 where only one is.
-
-    Raises
-    ------
-    GridMismatch
-        The masks differ in shape.
     """
     prediction, reference = _on_one_grid(prediction, reference)
     total = np.count_nonzero(prediction) + np.count_nonzero(reference)
@@ -47,20 +40,10 @@ def dice(prediction: Mask, reference: Mask) -> float:
 def ppv(prediction: Mask, reference: Mask) -> float:
     """Share of the predicted voxels that are lesion (precision).
 
-    Parameters
-    ----------
-    prediction, reference : (I, J, K) bool
-        Lesion masks on one grid.
-
     Returns
     -------
     float
         In [0, 1]; NaN where nothing is predicted.
-
-    Raises
-    ------
-    GridMismatch
-        The masks differ in shape.
     """
     prediction, reference = _on_one_grid(prediction, reference)
     return _share(int(np.count_nonzero(prediction & reference)), int(np.count_nonzero(prediction)))
@@ -69,45 +52,21 @@ def ppv(prediction: Mask, reference: Mask) -> float:
 def tpr(prediction: Mask, reference: Mask) -> float:
     """Share of the reference's voxels that are predicted (sensitivity, recall).
 
-    Parameters
-    ----------
-    prediction, reference : (I, J, K) bool
-        Lesion masks on one grid.
-
     Returns
     -------
     float
         In [0, 1]; NaN where the reference is empty.
-
-    Raises
-    ------
-    GridMismatch
-        The masks differ in shape.
     """
     return ppv(reference, prediction)
 
 
 def lesion_wise_tpr(prediction: Mask, reference: Mask) -> float:
-    """Share of the reference's lesions that the prediction touches.
-
-    Parameters
-    ----------
-    prediction, reference : (I, J, K) bool
-        Lesion masks on one grid.
+    """Share of the reference's lesions that the prediction touches ("LTPR").
 
     Returns
     -------
     float
         In [0, 1]; NaN where the reference has no lesion.
-
-    Raises
-    ------
-    GridMismatch
-        The masks differ in shape.
-
-    References
-    ----------
-    Carass et al., NeuroImage 148 (2017) 77-102: "LTPR".
     """
     prediction, reference = _on_one_grid(prediction, reference)
     touched, count = _touched_lesions(reference, prediction)
@@ -115,29 +74,15 @@ def lesion_wise_tpr(prediction: Mask, reference: Mask) -> float:
 
 
 def lesion_wise_fdr(prediction: Mask, reference: Mask) -> float:
-    """Share of the predicted lesions that touch no lesion of the reference.
+    """Share of the predicted lesions that touch no lesion of the reference ("LFPR").
 
-    This is what the ISBI challenge reports as "LFPR". The paper's equation 4 divides by lesion-wise
+    This is what the ISBI challenge reports as LFPR. The paper's equation 4 divides by lesion-wise
     true negatives, which nobody can count; its tables agree with the definition used here.
-
-    Parameters
-    ----------
-    prediction, reference : (I, J, K) bool
-        Lesion masks on one grid.
 
     Returns
     -------
     float
         In [0, 1]; NaN where no lesion is predicted.
-
-    Raises
-    ------
-    GridMismatch
-        The masks differ in shape.
-
-    References
-    ----------
-    Carass et al., NeuroImage 148 (2017) 77-102: "LFPR".
     """
     return 1 - lesion_wise_tpr(reference, prediction)
 
@@ -145,20 +90,10 @@ def lesion_wise_fdr(prediction: Mask, reference: Mask) -> float:
 def lesion_wise_f1(prediction: Mask, reference: Mask) -> float:
     """Harmonic mean of lesion-wise sensitivity and precision.
 
-    Parameters
-    ----------
-    prediction, reference : (I, J, K) bool
-        Lesion masks on one grid.
-
     Returns
     -------
     float
         In [0, 1]; 1 where neither has a lesion, 0 where only one has.
-
-    Raises
-    ------
-    GridMismatch
-        The masks differ in shape.
 
     References
     ----------
@@ -176,21 +111,11 @@ def lesion_wise_f1(prediction: Mask, reference: Mask) -> float:
 def volume_difference(prediction: Mask, reference: Mask) -> float:
     """Relative difference of the lesion volumes, signed: (predicted - reference) / reference.
 
-    Parameters
-    ----------
-    prediction, reference : (I, J, K) bool
-        Lesion masks on one grid.
-
     Returns
     -------
     float
         At least -1: negative where lesion volume is missed. 0 where both are empty, infinite where
         only the reference is.
-
-    Raises
-    ------
-    GridMismatch
-        The masks differ in shape.
     """
     prediction, reference = _on_one_grid(prediction, reference)
     predicted, expected = np.count_nonzero(prediction), np.count_nonzero(reference)
@@ -200,7 +125,7 @@ def volume_difference(prediction: Mask, reference: Mask) -> float:
 
 
 def volume_correlation(predicted: Sequence[float], reference: Sequence[float]) -> float:
-    """Pearson's correlation of lesion volumes over a set of cases.
+    """Pearson's correlation of lesion volumes over a set of cases ("CORR").
 
     Parameters
     ----------
@@ -244,7 +169,7 @@ def hybrid_score(
     Parameters
     ----------
     dice, ppv, lesion_wise_fdr, lesion_wise_tpr : float
-        Of a case, or averages over a data set.
+        Averages over a data set.
     correlation : float
         `volume_correlation` over the data set.
 
@@ -260,6 +185,37 @@ def hybrid_score(
     voxels = (dice + ppv) / 8
     lesions = (1 - lesion_wise_fdr + lesion_wise_tpr) / 4
     return voxels + lesions + correlation / 4
+
+
+CASE_SHARE = 0.75
+"""Weight of what a single case can tell in `hybrid_score`; the rest is the correlation's."""
+
+
+def case_score(prediction: Mask, reference: Mask) -> float:
+    """What one case contributes to the hybrid score, scaled so that a perfect mask has 1.
+
+    (Dice / 8 + PPV / 8 + (1 - LFPR) / 4 + LTPR / 4) / 0.75. One case has no correlation of
+    volumes. The data set's own cannot stand in for it: as one constant for all cases it would
+    move all differences between two methods the same way, and a rank test on them would then
+    judge that one number instead of the cases.
+
+    Returns
+    -------
+    float
+        In [0, 1]; as with Dice, 1 where both are empty and 0 where only one is: otherwise an
+        empty mask would be excused from PPV and LFPR.
+    """
+    prediction, reference = _on_one_grid(prediction, reference)
+    if not prediction.any() or not reference.any():
+        return dice(prediction, reference)
+    parts = hybrid_score(
+        dice=dice(prediction, reference),
+        ppv=ppv(prediction, reference),
+        lesion_wise_fdr=lesion_wise_fdr(prediction, reference),
+        lesion_wise_tpr=lesion_wise_tpr(prediction, reference),
+        correlation=0.0,
+    )
+    return parts / CASE_SHARE
 
 
 def _on_one_grid(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 
+import cc3d
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from dlb_core.errors import GridMismatch
 from dlb_core.metrics import (
+    case_score,
     dice,
     hybrid_score,
     lesion_wise_f1,
@@ -54,6 +57,34 @@ def test_lesion_wise_scores_of_a_worked_example() -> None:
     assert lesion_wise_f1(PREDICTION, REFERENCE) == pytest.approx(4 / 7)
 
 
+def test_case_score_of_a_worked_example() -> None:
+    """Equation 5 without its correlation, over the 0.75 that then remain."""
+    parts = (6 / 16) / 8 + (3 / 9) / 8 + (1 - 2 / 4) / 4 + (2 / 3) / 4
+
+    assert case_score(PREDICTION, REFERENCE) == pytest.approx(parts / 0.75)
+    assert case_score(REFERENCE, REFERENCE) == pytest.approx(1)
+
+
+def test_an_empty_mask_scores_no_better_than_a_wrong_one() -> None:
+    """Without a predicted lesion there is no false one: silence must not pay."""
+    assert case_score(EMPTY, REFERENCE) == case_score(mask((5, 0, 0)), REFERENCE) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lesion_wise_scores_equal_a_count_by_cc3d(seed: int) -> None:
+    """Another library's components, matched pair by pair."""
+    rng = np.random.default_rng(seed)
+    prediction, reference = rng.random((2, *SHAPE)) < 0.03
+    ours, theirs = (cc3d.connected_components(m, connectivity=26) for m in (prediction, reference))
+    pairs = {(p, r) for p, r in zip(ours.ravel(), theirs.ravel(), strict=True) if p and r}
+
+    found, right = len({r for _, r in pairs}), len({p for p, _ in pairs})
+
+    assert 0 < found < theirs.max()
+    assert lesion_wise_tpr(prediction, reference) == pytest.approx(found / theirs.max())
+    assert lesion_wise_fdr(prediction, reference) == pytest.approx(1 - right / ours.max())
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_voxel_wise_scores_equal_scikit_learns(seed: int) -> None:
     """An independent implementation guards against a swapped argument."""
@@ -94,6 +125,7 @@ def test_a_prediction_elsewhere_scores_zero() -> None:
         (lesion_wise_tpr, np.nan, 0, np.nan),
         (lesion_wise_fdr, np.nan, np.nan, 1),
         (lesion_wise_f1, 1, 0, 0),
+        (case_score, 1, 0, 0),
         (volume_difference, 0, -1, np.inf),
     ],
 )
@@ -108,7 +140,16 @@ def test_empty_masks_score_as_documented(
 
 @pytest.mark.parametrize(
     "metric",
-    [dice, ppv, tpr, lesion_wise_tpr, lesion_wise_fdr, lesion_wise_f1, volume_difference],
+    [
+        dice,
+        ppv,
+        tpr,
+        lesion_wise_tpr,
+        lesion_wise_fdr,
+        lesion_wise_f1,
+        volume_difference,
+        case_score,
+    ],
 )
 def test_masks_on_two_grids_are_refused(metric: Metric) -> None:
     """numpy would broadcast (12, 12, 1) silently."""
@@ -124,6 +165,13 @@ def test_lesions_that_only_neighbour_do_not_meet() -> None:
 def test_volume_correlation_of_a_worked_example() -> None:
     """Deviations (-1, 0, 1) and (-1, -1, 2): 3 / sqrt(2 * 6)."""
     assert volume_correlation([1, 2, 3], [2, 2, 5]) == pytest.approx(3 / np.sqrt(12))
+
+
+def test_volume_correlation_equals_scipys() -> None:
+    """An independent implementation."""
+    ours, theirs = np.random.default_rng(0).lognormal(size=(2, 9))
+
+    assert volume_correlation(ours, theirs) == pytest.approx(pearsonr(ours, theirs).statistic)
 
 
 def test_volumes_in_proportion_correlate_fully() -> None:
