@@ -5,6 +5,7 @@ A new revision: write `versions/NNNN_subject.py` by hand, and change `models.py`
 
 from alembic import context
 
+from dlb_core.jobs import key_tables  # noqa: F401  # tells Base of its tables
 from dlb_core.jobs.models import Base
 
 context.configure(
