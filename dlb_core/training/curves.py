@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from dlb_core.artefacts import whole_file
+from dlb_core.training.run_folder import METRICS
 
-METRICS = "metrics.jsonl"
 CURVES = "curves.png"
 _SIZE_INCHES = (7.0, 5.0)
 _DPI = 110
@@ -50,16 +49,13 @@ def curve_of(rows: list[dict[str, Any]], quantity: str) -> Curve:
     return Curve([step for step, _ in found], [value for _, value in found])
 
 
-def write_curves(run_folder: Path, *, at_most_every_s: float = 0.0) -> Path:
+def write_curves(run_folder: Path) -> Path:
     """Draw a run's losses and learning rate into `curves.png`.
 
     Parameters
     ----------
     run_folder : Path
         Holds `metrics.jsonl`, or not yet: the picture is empty then.
-    at_most_every_s : float
-        Leave a picture that is younger than this as it is, so that drawing costs nothing
-        where epochs are short.
 
     Returns
     -------
@@ -67,8 +63,6 @@ def write_curves(run_folder: Path, *, at_most_every_s: float = 0.0) -> Path:
         The picture.
     """
     path = run_folder / CURVES
-    if path.exists() and time.time() - path.stat().st_mtime < at_most_every_s:
-        return path
     picture = _draw(run_folder.name, read_metrics(run_folder / METRICS))
     with whole_file(path) as file:
         file.write(picture)

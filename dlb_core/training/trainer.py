@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dlb_core.artefacts import whole_file
 from dlb_core.errors import Cancelled, InputError
 from dlb_core.network import UNet3d, place
+from dlb_core.training.curves import write_curves
 from dlb_core.training.losses import LOSSES
 from dlb_core.training.quality_augmentation import alter_quality
 from dlb_core.training.recipe import Recipe, Schedule
@@ -168,6 +169,7 @@ class _Run:
                 losses, epoch_began = [], time.monotonic()
             if time.monotonic() - saved > CHECKPOINT_EVERY_S:
                 save_state(self._folder, self._model, self._optimiser, self._standing)
+                write_curves(self._folder)
                 saved = time.monotonic()
         return self._finish()
 
@@ -246,6 +248,7 @@ class _Run:
             file.write(save(state))
 
     def _finish(self) -> Path:
+        write_curves(self._folder)
         path = self._folder / WEIGHTS
         best = self._folder / BEST
         if self._validation and best.exists():

@@ -1,7 +1,6 @@
 """Curves of a training run."""
 
 import json
-import os
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlb_core.training.curves import METRICS, curve_of, read_metrics, write_curves
+from dlb_core.training.cache import open_cache
+from dlb_core.training.curves import CURVES, curve_of, read_metrics, write_curves
+from dlb_core.training.run_folder import METRICS
+from dlb_core.training.samples import SampleMaker
+from dlb_core.training.trainer import train
+from tests.unit.training_kit import RECIPE, write_training_cache
 
 
 def _log(folder: Path, *rows: dict[str, float | None], tail: str = "") -> Path:
@@ -70,21 +74,6 @@ def test_what_is_no_number_is_left_out(tmp_path: Path) -> None:
     assert write_curves(tmp_path).stat().st_size > 0
 
 
-def test_a_young_picture_is_left(tmp_path: Path) -> None:
-    """Epochs of a second must not spend their time on drawing."""
-    path = write_curves(_log(tmp_path, _row(4, 0.9)))
-    before = path.read_bytes()
-    _log(tmp_path, _row(4, 0.9), _row(8, 0.1))
-
-    write_curves(tmp_path, at_most_every_s=3600)
-    assert path.read_bytes() == before
-
-    hours_ago = path.stat().st_mtime - 7200
-    os.utime(path, (hours_ago, hours_ago))
-    write_curves(tmp_path, at_most_every_s=3600)
-    assert path.read_bytes() != before
-
-
 @pytest.mark.parametrize("make_log", [True, False])
 def test_a_run_without_epochs_has_an_empty_picture(tmp_path: Path, make_log: bool) -> None:
     """Asked for too early is no error."""
@@ -92,3 +81,14 @@ def test_a_run_without_epochs_has_an_empty_picture(tmp_path: Path, make_log: boo
         _log(tmp_path)
 
     assert _pixels(write_curves(tmp_path)).shape[2] == 3
+
+
+def test_a_finished_run_has_its_picture(tmp_path: Path) -> None:
+    """Also where it ended before its first checkpoint."""
+    cases = open_cache(write_training_cache(tmp_path / "cache"))
+    folder = tmp_path / "run"
+    recipe = RECIPE.model_copy(update={"num_steps": 2, "steps_per_epoch": 1})
+
+    train(folder, recipe, SampleMaker(cases, recipe))
+
+    assert _pixels(folder / CURVES).shape[1] > 400
