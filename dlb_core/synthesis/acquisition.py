@@ -146,7 +146,8 @@ def expose(
     real = signal + protocol.noise * white_noise(rng, grid.shape)
     imaginary = protocol.noise * white_noise(rng, grid.shape)
     magnitude = np.hypot(real, imaginary) * protocol.white_matter_level
-    return np.rint(magnitude).astype(np.int16)
+    image: NDArray[np.int16] = np.rint(magnitude).astype(np.int16)
+    return image
 
 
 def sample(image: Array, source: Grid, target: Grid, to_source: Affine, subslices: int) -> Array:
