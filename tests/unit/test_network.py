@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.profiler import profile
 
-from dlb_core.network import Architecture, UNet3d, lesion_probability
+from dlb_core.network import Architecture, UNet3d, lesion_probability, place
 
 
 def _network(width: int = 8, **changes: float) -> UNet3d:
@@ -24,9 +25,11 @@ def test_scores_lie_on_the_inputs_grid(levels: int) -> None:
 
 def test_each_convolution_but_the_last_has_group_norm_before_and_relu_after() -> None:
     """The paper's block: GroupNorm, convolution, ReLU."""
-    modules = [m for m in _network().modules() if isinstance(m, nn.GroupNorm | nn.Conv3d | nn.ReLU)]
+    kinds = (nn.GroupNorm, nn.Conv3d, nn.ReLU)
 
-    assert [type(m) for m in modules] == [nn.GroupNorm, nn.Conv3d, nn.ReLU] * 14 + [nn.Conv3d]
+    order = [k for m in _network().modules() for k in kinds if isinstance(m, k)]
+
+    assert order == [nn.GroupNorm, nn.Conv3d, nn.ReLU] * 14 + [nn.Conv3d]
 
 
 def test_two_input_channels_are_normalised_one_by_one() -> None:
@@ -65,3 +68,16 @@ def test_lesion_probability_is_the_softmax() -> None:
     scores = torch.randn(2, 2, 4, 4, 4)
 
     assert torch.allclose(lesion_probability(scores), torch.softmax(scores, dim=1)[:, 1], atol=1e-6)
+
+
+def test_the_kernel_for_a_lone_subvolume_gives_what_the_ordinary_one_gives() -> None:
+    """Faster must not mean otherwise; and it must be the faster one that runs."""
+    network = place(_network(), torch.device("cpu"))
+    x = torch.rand(1, 2, 32, 32, 32)
+
+    with torch.inference_mode(), profile() as running:
+        fast = network(x.to(memory_format=torch.channels_last_3d))
+    slow = network(x.to(memory_format=torch.channels_last_3d)).detach()
+
+    assert torch.allclose(fast, slow, atol=1e-3)
+    assert "aten::_slow_conv3d_forward" not in {event.name for event in running.events()}
