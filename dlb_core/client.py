@@ -8,6 +8,7 @@ with DlbClient("http://127.0.0.1:8000") as client:
 
 import hashlib
 import os
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from pydantic import ValidationError
 
 from dlb_core.artefacts import whole_file
-from dlb_core.contracts import FINAL_STATES, JobState, Message, SegmentationOptions
+from dlb_core.contracts import FINAL_STATES, JobState, Message, Priority, SegmentationOptions
 from dlb_core.documents import (
     API,
     ArtefactDocument,
@@ -39,6 +40,7 @@ from dlb_core.errors import (
     UnreadableImage,
 )
 
+JSON = "application/json"
 CHUNK_BYTES = 256 * 1024
 TIMEOUT = httpx.Timeout(30.0, read=120.0)
 """Reading waits longer: after an upload the service checks and stores the images."""
@@ -51,6 +53,9 @@ AWAY = (
 """What a proxy answers when it cannot reach the service."""
 UNAVAILABLE_POLLS = 30
 """Polls in a row that may fail before `watch` gives up: a restart is not the end of a job."""
+SUBMIT_ATTEMPTS = 4
+"""Times that a case is sent before `submit` gives up; the service makes one job of them."""
+FIRST_PAUSE_S = 0.5
 
 ByteCallback = Callable[[int, int], None]
 """Called with bytes done and bytes in total."""
@@ -111,9 +116,11 @@ class DlbClient:
         t1w: Path,
         flair: Path,
         options: SegmentationOptions | None = None,
+        priority: Priority = Priority.ROUTINE,
+        idempotency_key: str | None = None,
         on_bytes: ByteCallback = ignore_bytes,
     ) -> JobDocument:
-        """Upload one case, streamed from disk.
+        """Upload one case, streamed from disk; sent again where the service does not answer.
 
         Parameters
         ----------
@@ -121,6 +128,11 @@ class DlbClient:
             NIfTI files, compressed or not.
         options : SegmentationOptions, optional
             The defaults if left out.
+        priority : Priority
+            How soon the job is begun while others wait.
+        idempotency_key : str, optional
+            Cases sent with one key are one job, also across restarts of the caller; a new key
+            for each call if left out.
         on_bytes : ByteCallback
             Told how much of the form has been sent.
 
@@ -129,17 +141,23 @@ class DlbClient:
         UnreadableImage
             A file does not exist or cannot be read here.
         """
-        text = (options or SegmentationOptions()).model_dump_json()
-        with _opened(t1w, "T1w") as t1w_file, _opened(flair, "FLAIR") as flair_file:
-            meter = _Meter(on_bytes, total=_size(t1w_file) + _size(flair_file))
-            # The names on our disk are nobody's business: they may be a patient's.
-            form = {
-                "t1w": ("t1w.nii", _Metered(t1w_file, meter), "application/octet-stream"),
-                "flair": ("flair.nii", _Metered(flair_file, meter), "application/octet-stream"),
-                "options": (None, text, "application/json"),
-            }
-            answer = self._request("POST", f"{API}/jobs", files=form)
-        return _parse(answer, JobDocument)
+        texts = {
+            "options": (None, (options or SegmentationOptions()).model_dump_json(), JSON),
+            "priority": (None, priority.value, "text/plain"),
+        }
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+
+        def send() -> httpx.Response:
+            with _opened(t1w, "T1w") as t1w_file, _opened(flair, "FLAIR") as flair_file:
+                meter = _Meter(on_bytes, total=_size(t1w_file) + _size(flair_file))
+                # The names on our disk are nobody's business: they may be a patient's.
+                form = {
+                    "t1w": ("t1w.nii", _Metered(t1w_file, meter), "application/octet-stream"),
+                    "flair": ("flair.nii", _Metered(flair_file, meter), "application/octet-stream"),
+                }
+                return self._request("POST", f"{API}/jobs", headers=headers, files=form | texts)
+
+        return _parse(_patiently(send), JobDocument)
 
     def get(self, job_id: UUID) -> JobDocument:
         """Ask how a job stands."""
@@ -318,6 +336,17 @@ def _opened(path: Path, role: str) -> Iterator[BinaryIO]:
         raise UnreadableImage(f"{role}: cannot open the file: {error.strerror}") from error
     with file:
         yield file
+
+
+def _patiently(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """Send a request that is safe to repeat; pause longer each time the service is away."""
+    for attempt in range(SUBMIT_ATTEMPTS - 1):
+        try:
+            return send()
+        except ServiceUnreachable:
+            # Clients that failed together must not come back together.
+            time.sleep(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311
+    return send()
 
 
 def _size(file: BinaryIO) -> int:

@@ -15,6 +15,8 @@ from dlb_core.contracts import (
     ArtefactEntry,
     JobState,
     Message,
+    Outcome,
+    Priority,
     Progress,
     SegmentationOptions,
     Stage,
@@ -77,12 +79,34 @@ class JobFailure(Message):
     message: Annotated[str, Field(description="what happened and what to do")]
 
 
+class AttemptDocument(Message):
+    """One time that a worker began a job; times are UTC."""
+
+    started: datetime
+    ended: Annotated[datetime | None, Field(description="null while it goes on")] = None
+    outcome: Annotated[
+        Outcome | None,
+        Field(
+            strict=False,
+            description="released: its worker was stopped in an orderly way; silent: its worker "
+            "was no longer heard of",
+        ),
+    ] = None
+    stage: Annotated[Stage, Field(strict=False, description="the last one it was in")]
+    stage_seconds: Annotated[
+        dict[str, float], Field(description="stage -> seconds spent in it, as last noted")
+    ]
+    error: Annotated[JobFailure | None, Field(description="why it failed, if it did")] = None
+
+
 class JobLinks(Message):
     """Where to go from a job."""
 
     job: str
+    events: Annotated[str, Field(description="stream of the job's changes")]
     results: Annotated[str | None, Field(description="once the job is successful")] = None
     report: Annotated[str | None, Field(description="report.html, once successful")] = None
+    retry: Annotated[str | None, Field(description="POST here to try again, while possible")] = None
 
 
 class JobDocument(Message):
@@ -96,7 +120,21 @@ class JobDocument(Message):
     updated: Annotated[datetime, Field(description="last change that this document shows")]
     started: Annotated[datetime | None, Field(description="start of the last attempt")] = None
     finished: datetime | None = None
-    attempts: Annotated[int, Field(ge=0, description="times a worker began this job")]
+    attempts: Annotated[
+        int,
+        Field(ge=0, description="attempts since it was submitted or retried, released ones apart"),
+    ]
+    attempt_log: Annotated[
+        tuple[AttemptDocument, ...], Field(description="every attempt, oldest first")
+    ] = ()
+    heartbeat: Annotated[
+        datetime | None,
+        Field(description="when its worker was last heard of; the ETag takes no notice of it"),
+    ] = None
+    priority: Annotated[Priority, Field(strict=False)]
+    expired: Annotated[
+        datetime | None, Field(description="when its results were removed: their time was over")
+    ] = None
     cancel_requested: bool
     options: SegmentationOptions
     inputs: Annotated[

@@ -12,6 +12,7 @@ from dlb_core.jobs.store import JobStore, open_store
 from service.bundles import Bundles
 from service.intake import Intake
 from service.settings import ServiceSettings
+from service.space import UploadSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,12 @@ class Services:
     store: JobStore
     queue: JobQueue
     dispatcher: Dispatcher
+    space: UploadSpace
 
     @property
     def intake(self) -> Intake:
         """What takes new jobs in."""
-        return Intake(self.settings, self.data, self.store)
+        return Intake(self.settings, self.data, self.store, self.space)
 
     @property
     def bundles(self) -> Bundles:
@@ -55,7 +57,8 @@ def open_services(settings: ServiceSettings) -> Services:
     queue = JobQueue(settings.redis_url)
     dispatcher = Dispatcher(store, queue, data)
     dispatcher.start()
-    return Services(settings, data, store, queue, dispatcher)
+    space = UploadSpace(data.staging, spare=settings.min_free_bytes)
+    return Services(settings, data, store, queue, dispatcher, space)
 
 
 def services_of(request: Request) -> Services:

@@ -20,13 +20,25 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from dlb_core.artefacts import sync_folder
-from dlb_core.contracts import SegmentationOptions
-from dlb_core.errors import BadOption, JobNotFound, UploadStalled, UploadTooLarge
+from dlb_core.contracts import Priority, SegmentationOptions
+from dlb_core.errors import (
+    BadOption,
+    DiskFull,
+    IdempotencyConflict,
+    JobNotFound,
+    QueueFull,
+    TransientError,
+    UploadStalled,
+    UploadTooLarge,
+)
+from dlb_core.jobs.idempotency import content_digest, scoped_key
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
+from dlb_core.jobs.store.requests import KeyTaken
 from dlb_core.validation import check_header, check_pair
 from service.settings import ServiceSettings
+from service.space import Reservation, UploadSpace
 from service.uploads import (
     FormLimits,
     FormReceiver,
@@ -34,18 +46,57 @@ from service.uploads import (
     StagedForm,
     boundary_of,
     disk_errors,
-    require_space,
     staging_folder,
 )
 
 ROLES = {"t1w": "T1w", "flair": "FLAIR"}
 """Part of the form -> role of the image."""
 OPTIONS = "options"
+PRIORITY = "priority"
 MAX_OPTIONS_BYTES = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 ABANDONED_AFTER_S = 3600.0
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends a request, and what marks it as the same one when it is sent again."""
+
+    owner: str | None = None
+    """None where the service asks nobody who they are."""
+    idempotency_key: str | None = None
+
+    @property
+    def scoped_key(self) -> str | None:
+        """The key, as the job store knows it."""
+        if self.idempotency_key is None:
+            return None
+        return scoped_key(self.idempotency_key, self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A job, accepted now or when the same request came before."""
+
+    record: JobRecord
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a form asks for."""
+
+    options: SegmentationOptions
+    priority: Priority
+    inputs: dict[str, str]
+    """Role -> SHA-256 of the file."""
+
+    @property
+    def content(self) -> str:
+        """Digest of it all."""
+        return content_digest(self.inputs, self.options, self.priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +106,19 @@ class Intake:
     settings: ServiceSettings
     data: DataFolder
     store: JobStore
+    space: UploadSpace
 
     @property
     def limits(self) -> FormLimits:
         """Parts of the form, and their caps."""
         return FormLimits(
             files=frozenset(ROLES),
-            texts=frozenset({OPTIONS}),
+            texts=frozenset({OPTIONS, PRIORITY}),
             max_file_bytes=self.settings.max_upload_bytes,
             max_text_bytes=MAX_OPTIONS_BYTES,
         )
 
-    async def accept(self, request: Request) -> JobRecord:
+    async def accept(self, request: Request, sender: Sender) -> Admission:
         """Receive, check and store one case.
 
         Raises
@@ -77,19 +129,41 @@ class Intake:
             The options do not hold to their schema.
         UnreadableImage, ImplausibleImage, GeometryAmbiguous, GridMismatch
             An image, or the pair, cannot be used.
-        DiskFull, StoreUnavailable
+        IdempotencyConflict
+            The caller's key came before with another request.
+        QueueFull, DiskFull, StoreUnavailable
             Try again later.
         """
         job_id = uuid4()
         boundary = boundary_of(request.headers.get("content-type"))
         expected = self._expected_bytes(request)
-        require_space(self.data.staging, needed=expected, spare=self.settings.min_free_bytes)
-        with staging_folder(self.data.staging, str(job_id)) as folder:
-            with closing(FormReceiver(folder, boundary, self.limits)) as receiver:
-                async for chunk in _chunks(request, self.settings.upload_idle_s):
-                    await run_sync(receiver.feed, chunk)
-                form = await run_sync(receiver.finish)
-            return await run_sync(self._admit, job_id, folder, form)
+        await run_sync(self._require_place, sender)
+        with (
+            self.space.reserve(expected) as reservation,
+            staging_folder(self.data.staging, str(job_id)) as folder,
+        ):
+            form = await self._receive(request, folder, boundary, reservation)
+            return await run_sync(self._admit, job_id, folder, form, sender)
+
+    def _require_place(self, sender: Sender) -> None:
+        """Refuse, before anything is read, what could not be kept; a repeated request can be."""
+        key = sender.scoped_key
+        if key is None or self.store.find_by_key(key) is None:
+            self.store.require_room(self.settings.max_waiting)
+
+    async def _receive(
+        self, request: Request, folder: Path, boundary: bytes, reservation: Reservation
+    ) -> StagedForm:
+        """Stream the body to disk."""
+        with closing(FormReceiver(folder, boundary, self.limits)) as receiver:
+
+            def take(chunk: bytes) -> None:
+                reservation.take(len(chunk))
+                receiver.feed(chunk)
+
+            async for chunk in _chunks(request, self.settings.upload_idle_s):
+                await run_sync(take, chunk)
+            return await run_sync(receiver.finish)
 
     def _expected_bytes(self, request: Request) -> int:
         """Length of the body as announced, 0 when it is not; too much is refused unread."""
@@ -102,16 +176,55 @@ class Intake:
             )
         return expected
 
-    def _admit(self, job_id: UUID, folder: Path, form: StagedForm) -> JobRecord:
-        """Check a received form and make it a job."""
-        options = read_options(form.texts.get(OPTIONS, b""))
+    def _admit(self, job_id: UUID, folder: Path, form: StagedForm, sender: Sender) -> Admission:
+        """Check a received form and make it a job, unless it is one already."""
+        asked = read_form(form)
+        known = self._known(sender, asked)
+        if known is not None:
+            return known
         check_images(form.files)
         with disk_errors():
             self._move_in(job_id, folder, form.files)
-        digests = {ROLES[part]: file.sha256 for part, file in form.files.items()}
-        record = self.store.insert(job_id, options, digests)
+        try:
+            record = self.store.insert(
+                job_id,
+                asked.options,
+                asked.inputs,
+                owner=sender.owner,
+                priority=asked.priority,
+                idempotency=sender.scoped_key,
+                content=asked.content,
+                max_waiting=self.settings.max_waiting,
+            )
+        except KeyTaken:
+            # The same request came twice at the same moment, and the other was quicker.
+            self.data.remove_job(job_id)
+            return self._known_surely(sender, asked)
+        except (QueueFull, DiskFull):
+            # Other faults leave it open whether the row was kept: then `sweep` decides later.
+            self.data.remove_job(job_id)
+            raise
         logger.info("job_accepted", extra={"job_id": job_id})
-        return record
+        return Admission(record, replayed=False)
+
+    def _known(self, sender: Sender, asked: Asked) -> Admission | None:
+        """The job that the same request made before, if it did."""
+        key = sender.scoped_key
+        record = None if key is None else self.store.find_by_key(key)
+        if record is None:
+            return None
+        if record.content != asked.content:
+            raise IdempotencyConflict(
+                "this Idempotency-Key came before with other images, options or priority: "
+                "use a new key for a new request"
+            )
+        return Admission(record, replayed=True)
+
+    def _known_surely(self, sender: Sender, asked: Asked) -> Admission:
+        known = self._known(sender, asked)
+        if known is None:
+            raise TransientError("the job of this Idempotency-Key was just deleted: send it again")
+        return known
 
     def _move_in(self, job_id: UUID, folder: Path, files: dict[str, StagedFile]) -> None:
         """Move the images into the job's folder, durably."""
@@ -122,6 +235,38 @@ class Intake:
         folder.rename(self.data.inputs(job_id))
         sync_folder(self.data.job(job_id))
         sync_folder(self.data.job(job_id).parent)
+
+
+def read_form(form: StagedForm) -> Asked:
+    """Parse the form's texts.
+
+    Raises
+    ------
+    BadOption
+        The fields at fault are named.
+    """
+    return Asked(
+        options=read_options(form.texts.get(OPTIONS, b"")),
+        priority=read_priority(form.texts.get(PRIORITY, b"")),
+        inputs={ROLES[part]: file.sha256 for part, file in form.files.items()},
+    )
+
+
+def read_priority(text: bytes) -> Priority:
+    """Parse the priority; an empty one means routine.
+
+    Raises
+    ------
+    BadOption
+        There is no such priority.
+    """
+    try:
+        return Priority(text.decode("ascii", "replace").strip() or Priority.ROUTINE)
+    except ValueError as error:
+        known = ", ".join(Priority)
+        raise BadOption(
+            "the priority is none that there is", fields={PRIORITY: f"must be one of {known}"}
+        ) from error
 
 
 def read_options(text: bytes) -> SegmentationOptions:

@@ -2,17 +2,32 @@
 
 import hashlib
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Response
 
 from dlb_core import artefacts
 from dlb_core.contracts import FINAL_STATES, JobState, Message, Progress
-from dlb_core.documents import API, JobDocument, JobFailure, JobLinks, ProgressDocument
-from dlb_core.jobs.records import JobRecord
+from dlb_core.documents import (
+    API,
+    AttemptDocument,
+    JobDocument,
+    JobFailure,
+    JobLinks,
+    JobPage,
+    ProgressDocument,
+)
+from dlb_core.jobs.records import AttemptRecord, JobRecord
 from dlb_core.report.document import Totals
 
 RETRY_AFTER_S = {JobState.ACCEPTED: 2, JobState.RUNNING: 1}
 """How long to wait before asking again, while a job is not final."""
+
+_PASSING: dict[type[Message], Any] = {
+    JobDocument: {"heartbeat"},
+    JobPage: {"jobs": {"__all__": {"heartbeat"}}},
+}
+"""Fields of documents that change without anything happening."""
 
 
 def job_path(record: JobRecord) -> str:
@@ -38,10 +53,14 @@ def job_document(record: JobRecord) -> JobDocument:
         started=record.started,
         finished=record.finished,
         attempts=record.attempts,
+        attempt_log=tuple(_attempt(attempt) for attempt in record.log),
+        heartbeat=record.heartbeat,
+        priority=record.priority,
+        expired=record.expired,
         cancel_requested=record.cancel_requested,
         options=record.options,
         inputs=record.inputs,
-        error=_failure(record),
+        error=_failure(record.error_code, record.error_message),
         totals=None if record.totals is None else Totals.model_validate(record.totals),
         links=_links(record),
     )
@@ -54,6 +73,12 @@ def job_headers(record: JobRecord) -> dict[str, str]:
     return {"Retry-After": str(RETRY_AFTER_S[record.state])}
 
 
+def entity_tag(document: Message) -> str:
+    """Digest of a document; weak, for a job's heartbeat is no change."""
+    body = document.model_dump_json(exclude=_PASSING.get(type(document)))
+    return f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+
+
 def respond(
     document: Message,
     *,
@@ -62,11 +87,11 @@ def respond(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Write a document with its entity tag; a caller who has it already gets 304, no body."""
-    body = document.model_dump_json().encode()
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    tag = entity_tag(document)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache", **(headers or {})}
     if matches(if_none_match, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    body = document.model_dump_json().encode()
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
@@ -75,22 +100,33 @@ def matches(if_none_match: str | None, tag: str) -> bool:
     if if_none_match is None:
         return False
     tags = [text.strip().removeprefix("W/") for text in if_none_match.split(",")]
-    return "*" in tags or tag in tags
+    return "*" in tags or tag.removeprefix("W/") in tags
 
 
-def _failure(record: JobRecord) -> JobFailure | None:
-    """Why a job failed, if it did."""
-    if record.error_code is None:
-        return None
-    return JobFailure(code=record.error_code, message=record.error_message or "")
+def _attempt(record: AttemptRecord) -> AttemptDocument:
+    """Describe an attempt; which worker made it is nobody's business."""
+    return AttemptDocument(
+        started=record.started,
+        ended=record.ended,
+        outcome=record.outcome,
+        stage=record.stage,
+        stage_seconds=record.stage_s,
+        error=_failure(record.error_code, record.error_message),
+    )
+
+
+def _failure(code: str | None, message: str | None) -> JobFailure | None:
+    """Why something failed, if it did."""
+    return None if code is None else JobFailure(code=code, message=message or "")
 
 
 def _links(record: JobRecord) -> JobLinks:
     """Where to go from a job."""
-    if record.state is not JobState.SUCCESSFUL:
-        return JobLinks(job=job_path(record))
-    return JobLinks(
-        job=job_path(record),
-        results=f"{job_path(record)}/results",
-        report=artefact_path(record, artefacts.REPORT_HTML),
-    )
+    path = job_path(record)
+    links = JobLinks(job=path, events=f"{path}/events")
+    if record.state is JobState.SUCCESSFUL and record.expired is None:
+        report = artefact_path(record, artefacts.REPORT_HTML)
+        return links.model_copy(update={"results": f"{path}/results", "report": report})
+    if record.state in (JobState.FAILED, JobState.DISMISSED) and record.keep_inputs:
+        return links.model_copy(update={"retry": f"{path}/retry"})
+    return links

@@ -28,6 +28,8 @@ class ServiceSettings(BaseModel):
     """MiB of one image as sent."""
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
     """MiB that must stay free on the data folder's disk."""
+    max_waiting: Annotated[int, Field(ge=1)] = 1000
+    """Jobs that may wait for a worker; more are refused until some have begun."""
     upload_idle_s: Annotated[float, Field(gt=0)] = 60
     """An upload that sends nothing for so long is given up."""
     worker_seen_s: Annotated[float, Field(gt=0)] = 60

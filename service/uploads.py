@@ -82,18 +82,6 @@ def staging_folder(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_space(folder: Path, *, needed: int, spare: int) -> None:
-    """Refuse an upload that would fill the disk.
-
-    Raises
-    ------
-    DiskFull
-        Fewer than `needed + spare` bytes are free.
-    """
-    if shutil.disk_usage(folder).free < needed + spare:
-        raise DiskFull("the service's disk is nearly full: try again later, or tell its operator")
-
-
 def boundary_of(content_type: str | None) -> bytes:
     """Boundary of a multipart form.
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from dlb_core.documents import Health, HealthCheck, HealthDocument
 from dlb_core.errors import DlbError, TransientError
 from service.dependencies import Services, ServicesDep
-from service.uploads import require_space
+from service.space import require_space
 
 router = APIRouter(prefix="/health", tags=["health"])
 

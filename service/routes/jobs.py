@@ -7,16 +7,18 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from dlb_core.contracts import JobState
+from dlb_core.contracts import JobState, Priority
 from dlb_core.documents import API, JobDocument, JobPage
 from dlb_core.errors import (
     BadOption,
     DiskFull,
     GeometryAmbiguous,
     GridMismatch,
+    IdempotencyConflict,
     ImplausibleImage,
     JobNotFound,
     MalformedUpload,
+    QueueFull,
     StoreUnavailable,
     UnreadableImage,
     UploadStalled,
@@ -24,6 +26,7 @@ from dlb_core.errors import (
 )
 from service.dependencies import DataDep, DispatcherDep, IntakeDep, StoreDep
 from service.errors import describe
+from service.intake import Admission, Sender
 from service.presentation import job_document, job_headers, job_path, respond
 
 router = APIRouter(prefix=f"{API}/jobs", tags=["jobs"])
@@ -51,6 +54,12 @@ FORM: dict[str, Any] = {
                             "description": "FLAIR image of the same session, likewise",
                         },
                         "options": {"$ref": "#/components/schemas/SegmentationOptions"},
+                        "priority": {
+                            "type": "string",
+                            "enum": [priority.value for priority in Priority],
+                            "default": Priority.ROUTINE.value,
+                            "description": "how soon the job is begun while others wait",
+                        },
                     },
                 },
                 "encoding": {"options": {"contentType": "application/json"}},
@@ -66,6 +75,22 @@ JOB_HEADERS = {
     "ETag": {"description": "changes when the document does", "schema": {"type": "string"}},
 }
 LOCATION = {"Location": {"description": "path of the job", "schema": {"type": "string"}}}
+REPLAYED = {
+    "Idempotency-Replayed": {
+        "description": "true: the same request came before, and made this job",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description="any text that is new for each new request: the same request sent again with "
+        "the same key makes no second job",
+    ),
+]
 IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 while it holds")]
 
 
@@ -75,6 +100,10 @@ IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 wh
     response_model=JobDocument,
     openapi_extra=FORM,
     responses={
+        200: {
+            "headers": LOCATION | JOB_HEADERS | REPLAYED,
+            "description": "The same request came before: its job, as it stands",
+        },
         202: {"headers": LOCATION | JOB_HEADERS, "description": "The job waits for a worker"},
         **describe(
             MalformedUpload,
@@ -85,19 +114,26 @@ IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 wh
             ImplausibleImage,
             GeometryAmbiguous,
             GridMismatch,
+            IdempotencyConflict,
             StoreUnavailable,
+            QueueFull,
             DiskFull,
         ),
     },
 )
-async def submit_job(request: Request, intake: IntakeDep, dispatcher: DispatcherDep) -> Response:
+async def submit_job(
+    request: Request,
+    intake: IntakeDep,
+    dispatcher: DispatcherDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
     """Accept one case, a T1w and a FLAIR image, for segmentation, and answer at once."""
-    record = await intake.accept(request)
+    admission = await intake.accept(request, Sender(idempotency_key=idempotency_key))
     dispatcher.wake()
     return respond(
-        job_document(record),
-        status=HTTPStatus.ACCEPTED,
-        headers={"Location": job_path(record), **job_headers(record)},
+        job_document(admission.record),
+        status=HTTPStatus.OK if admission.replayed else HTTPStatus.ACCEPTED,
+        headers=admission_headers(admission),
     )
 
 
@@ -173,6 +209,13 @@ def delete_job(job_id: UUID, store: StoreDep, data: DataDep) -> Response:
         store.remove(job_id)
     data.remove_job(job_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def admission_headers(admission: Admission) -> dict[str, str]:
+    """Where the job is, when to ask again, and whether it is a new one."""
+    record = admission.record
+    replayed = {"Idempotency-Replayed": "true"} if admission.replayed else {}
+    return {"Location": job_path(record), **job_headers(record), **replayed}
 
 
 def _page_path(state: JobState | None, limit: int, cursor: str) -> str:

@@ -10,7 +10,7 @@ from service_kit import Running, finish, nifti
 
 from dlb_core.artefacts import MASK_FLAIR, sha256_of
 from dlb_core.client import DlbClient
-from dlb_core.contracts import JobState, Progress, SegmentationOptions, Stage
+from dlb_core.contracts import JobState, Priority, Progress, SegmentationOptions, Stage
 from dlb_core.documents import Health
 from dlb_core.errors import (
     DownloadDamaged,
@@ -19,6 +19,12 @@ from dlb_core.errors import (
     ServiceUnreachable,
     UnreadableImage,
 )
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What matters is that a case is sent again, not when."""
+    monkeypatch.setattr("dlb_core.client.FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +215,53 @@ def test_a_proxy_that_lost_the_service_for_a_moment_ends_no_wait(
             states.append(seen.state)
             client.cancel(waiting.id)
     assert states == [JobState.ACCEPTED, JobState.DISMISSED]
+
+
+class DeafLine(httpx.BaseTransport):
+    """Carries requests to the service, and loses its answers to the first ones."""
+
+    def __init__(self, lost: int) -> None:
+        self.lost = lost
+        self.carried = 0
+        self._service = httpx.HTTPTransport()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer, unless it is one of the first."""
+        answer = self._service.handle_request(request)
+        answer.read()
+        self.carried += 1
+        if self.carried <= self.lost:
+            raise httpx.ReadError("the line broke")
+        return answer
+
+    def close(self) -> None:
+        """Close the connections to the service."""
+        self._service.close()
+
+
+def test_a_case_whose_answer_was_lost_is_sent_again_and_is_one_job(
+    running: Running, t1w: Path
+) -> None:
+    """The service had accepted it: a second job would double the work and the results."""
+    before = sum(running.services.store.counts_by_state().values())
+    line = DeafLine(lost=2)
+
+    with DlbClient(running.url, transport=line) as client:
+        job = client.submit(t1w=t1w, flair=t1w, priority=Priority.STAT)
+        again = client.submit(t1w=t1w, flair=t1w)
+
+    assert (line.carried, job.priority) == (4, Priority.STAT)
+    assert job.id != again.id
+    assert sum(running.services.store.counts_by_state().values()) == before + 2
+
+
+def test_one_key_of_the_callers_own_is_one_job(client: DlbClient, t1w: Path) -> None:
+    """A script that is started again goes on with the job it had sent."""
+    first, second = (
+        client.submit(t1w=t1w, flair=t1w, idempotency_key="case-7-visit-2") for _ in range(2)
+    )
+
+    assert first.id == second.id
 
 
 def test_a_gateways_own_500_is_not_waited_out() -> None:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from service_kit import BOUNDARY, form
 
 from dlb_core.errors import DiskFull, DlbError, MalformedUpload, UploadTooLarge
+from service.space import require_space
 from service.uploads import (
     FormLimits,
     FormReceiver,
     StagedForm,
     boundary_of,
     disk_errors,
-    require_space,
     staging_folder,
 )
 
