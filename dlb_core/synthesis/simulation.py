@@ -25,6 +25,7 @@ from dlb_core.volume import Affine, Grid, Volume
 
 BRAIN_EXTENT_MM = {"L": 172.0, "P": 212.0, "S": 184.0, "R": 172.0}
 """Field of view along each axis, with room for a tilted brain."""
+T1W_AXES = "PSR"
 BRAIN_CENTRE_MM = (0.0, -16.0, 4.0)
 THICK_MM = 1.5
 """Slices from here on are averaged over two planes; thinner ones are sampled."""
@@ -42,7 +43,7 @@ class SimulatedCase:
     """(I, J, K): 0 or 1, as the domain's rater would mark them."""
 
 
-def simulate_case(domain: Domain, seed: int) -> SimulatedCase:
+def simulate_case(domain: Domain, seed: int, *, coarsening: int = 1) -> SimulatedCase:
     """Draw a subject and scan them at one of the domain's sites.
 
     Parameters
@@ -50,6 +51,8 @@ def simulate_case(domain: Domain, seed: int) -> SimulatedCase:
     domain : Domain
     seed : int
         Not negative; the same domain and seed give the same case.
+    coarsening : int
+        Factor on all voxel sizes but the result's, for quick tests.
 
     Returns
     -------
@@ -57,35 +60,61 @@ def simulate_case(domain: Domain, seed: int) -> SimulatedCase:
     """
     rng = np.random.default_rng([domain.number, seed])
     site = domain.sites[seed % len(domain.sites)]
-    brain = build_brain(rng, MNI_GRID)
+    brain = build_brain(rng, _coarse_grid(coarsening))
     # Loads are skewed: many patients have few lesions, few have many.
     low, high = np.log(domain.lesion_load_ml)
     plaques = draw_plaques(rng, brain, float(np.exp(rng.uniform(low, high))) * 1000)
     t1w_to_mni = draw_position(rng)
     flair_to_mni = t1w_to_mni @ rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
-    t1w = _scan_and_return(
-        rng,
-        site,
-        brain,
-        _t1w_signal(rng, site, brain, plaques),
-        t1w_to_mni,
-        "PSR",
-        site.t1w_voxel_mm,
-    )
-    flair = _scan_and_return(
-        rng,
-        site,
-        brain,
-        _flair_signal(rng, site, brain, plaques),
-        flair_to_mni,
-        site.flair_axes,
-        site.flair_voxel_mm,
-    )
+
+    def acquire(intensity: Array, to_mni: Affine, axes: str, voxel_mm: Sizes) -> Array:
+        protocol = _protocol(rng, site, axes, voxel_mm)
+        grid = lay_grid(protocol, to_mni, coarsening)
+        scanned = expose(rng, protocol, brain.grid, intensity, to_mni, grid)
+        # Cubic, as preprocessing resamples.
+        return np.maximum(resample(Volume(scanned, grid.affine), MNI_GRID, to_mni, order=3), 0)
+
+    t1w_signal = _t1w_signal(rng, site, brain, plaques)
+    t1w = acquire(t1w_signal, t1w_to_mni, T1W_AXES, site.t1w_voxel_mm)
+    flair_signal = _flair_signal(rng, site, brain, plaques)
+    flair = acquire(flair_signal, flair_to_mni, site.flair_axes, site.flair_voxel_mm)
+    brain_mask = _on_mni(brain.brain.astype(np.float32), brain.grid) >= 0.5
     t1w, flair, _, _ = normalise_pair(
-        t1w, flair, brain_mask=brain.brain, white_matter=load_template().white_matter
+        t1w, flair, brain_mask=brain_mask, white_matter=load_template().white_matter
     )
-    lesions = (plaques.share >= domain.outline) & brain.brain
+    lesions = (_on_mni(plaques.share, brain.grid) >= domain.outline) & brain_mask
     return SimulatedCase(np.stack([t1w, flair]).astype(np.float16), lesions.astype(np.uint8))
+
+
+def _coarse_grid(step: int) -> Grid:
+    """Every `step`-th voxel of the MNI grid along each axis."""
+    i, j, k = (-(-n // step) for n in MNI_GRID.shape)
+    affine = MNI_GRID.affine.copy()
+    affine[:3, :3] *= step
+    return Grid((i, j, k), affine)
+
+
+def _on_mni(image: Array, grid: Grid) -> Array:
+    if grid.shape == MNI_GRID.shape:
+        return image
+    return resample(Volume(image, grid.affine), MNI_GRID, np.eye(4))
+
+
+def _protocol(rng: np.random.Generator, site: Site, axes: str, voxel_mm: Sizes) -> Protocol:
+    """A site's protocol as an operator planned it for this subject."""
+    i, j, k = (BRAIN_EXTENT_MM[axis] for axis in axes)
+    x, y, z = (float(tilt) for tilt in rng.normal(0, 2.0, 3))
+    return Protocol(
+        axes=axes,
+        tilt_deg=(x, y, z),
+        voxel_mm=voxel_mm,
+        field_mm=(i, j, k),
+        centre_mni_mm=BRAIN_CENTRE_MM,
+        subslices=2 if voxel_mm[2] >= THICK_MM else 1,
+        noise=float(_draw(rng, site.noise)),
+        bias=float(_draw(rng, site.bias)),
+        white_matter_level=STORED_LEVEL,
+    )
 
 
 def _draw(rng: np.random.Generator, limits: Range) -> np.float32:
@@ -97,9 +126,8 @@ def _t1w_signal(rng: np.random.Generator, site: Site, brain: Brain, plaques: Pla
     fluid = _draw(rng, site.t1w_fluid)
     image = brain.white_matter + _draw(rng, site.t1w_grey) * brain.grey_matter + fluid * brain.fluid
     image *= brain.texture
-    return _finish(
-        rng, brain, image, plaques.share, _lesion(rng, plaques.t1w, site.lesion_t1w), fluid
-    )
+    lesion = _lesion(rng, plaques.t1w, site.lesion_t1w)
+    return _finish(rng, brain, image, plaques.share, lesion, fluid)
 
 
 def _flair_signal(rng: np.random.Generator, site: Site, brain: Brain, plaques: Plaques) -> Array:
@@ -109,9 +137,9 @@ def _flair_signal(rng: np.random.Generator, site: Site, brain: Brain, plaques: P
         brain.white_matter + _draw(rng, site.flair_grey) * brain.grey_matter + fluid * brain.fluid
     )
     image += _bright_without_lesion(rng, brain)
-    gain = _lesion(rng, plaques.flair, site.lesion_flair)
     image += np.float32(0.2) * plaques.halo
-    return _finish(rng, brain, image, plaques.share, gain, fluid)
+    lesion = _lesion(rng, plaques.flair, site.lesion_flair)
+    return _finish(rng, brain, image, plaques.share, lesion, fluid)
 
 
 def _lesion(rng: np.random.Generator, drawn: Array, factors: Range) -> Array:
@@ -122,11 +150,12 @@ def _lesion(rng: np.random.Generator, drawn: Array, factors: Range) -> Array:
 def _bright_without_lesion(rng: np.random.Generator, brain: Brain) -> Array:
     """What a threshold would take for lesions: caps along the ventricles, plexus, pial rim."""
     lining = np.exp(-brain.ventricle_distance_mm / 2) * brain.white_matter
-    places = np.clip(smooth_field(rng, brain.grid.shape, 14) + 0.5, 0, 1.5)
-    blobs = np.clip(smooth_field(rng, brain.grid.shape, 5) - 1.4, 0, 1)
+    step = brain.grid.voxel_sizes[0]
+    places = np.clip(smooth_field(rng, brain.grid.shape, 14 / step) + 0.5, 0, 1.5)
+    blobs = np.clip(smooth_field(rng, brain.grid.shape, 5 / step) - 1.4, 0, 1)
     plexus = blobs * brain.fluid * (brain.ventricle_distance_mm < 2)
-    rim = brain.brain & ~ndimage.binary_erosion(brain.brain, iterations=2)
-    patches = np.clip(smooth_field(rng, brain.grid.shape, 8) - 0.5, 0, 1)
+    rim = brain.brain & ~ndimage.binary_erosion(brain.brain, iterations=max(1, round(2 / step)))
+    patches = np.clip(smooth_field(rng, brain.grid.shape, 8 / step) - 0.5, 0, 1)
     bright = _draw(rng, (0.1, 0.3)) * lining * places
     bright += _draw(rng, (0.5, 1.2)) * plexus
     bright += _draw(rng, (0.0, 0.35)) * rim * patches
@@ -143,34 +172,7 @@ def _finish(
 ) -> Array:
     """Put lesions in, vary tissue slowly and finely, and bathe the brain in fluid."""
     image = image + share * (lesion - image)
-    image *= 1 + np.float32(0.025) * smooth_field(rng, brain.grid.shape, 18)
-    image *= 1 + np.float32(0.02) * smooth_field(rng, brain.grid.shape, 3)
+    step = brain.grid.voxel_sizes[0]
+    image *= 1 + np.float32(0.025) * smooth_field(rng, brain.grid.shape, 18 / step)
+    image *= 1 + np.float32(0.02) * smooth_field(rng, brain.grid.shape, 3 / step)
     return np.asarray(np.where(brain.brain, image, fluid), dtype=np.float32)
-
-
-def _scan_and_return(
-    rng: np.random.Generator,
-    site: Site,
-    brain: Brain,
-    intensity: Array,
-    to_mni: Affine,
-    axes: str,
-    voxel_mm: Sizes,
-) -> Array:
-    """Scan the brain and bring the image back to the MNI grid, as preprocessing resamples."""
-    extents = [BRAIN_EXTENT_MM[axis] for axis in axes]
-    tilt = rng.normal(0, 2.0, 3)
-    protocol = Protocol(
-        axes=axes,
-        tilt_deg=(float(tilt[0]), float(tilt[1]), float(tilt[2])),
-        voxel_mm=voxel_mm,
-        field_mm=(extents[0], extents[1], extents[2]),
-        centre_mni_mm=BRAIN_CENTRE_MM,
-        subslices=2 if voxel_mm[2] >= THICK_MM else 1,
-        noise=float(rng.uniform(*site.noise)),
-        bias=float(rng.uniform(*site.bias)),
-        white_matter_level=STORED_LEVEL,
-    )
-    grid: Grid = lay_grid(protocol, to_mni, coarsening=1.0)
-    scanned = Volume(expose(rng, protocol, brain.grid, intensity, to_mni, grid), grid.affine)
-    return np.maximum(resample(scanned, MNI_GRID, to_mni, order=3), 0)
