@@ -24,7 +24,8 @@ from dlb_core.contracts import (
 )
 from dlb_core.ensemble import EnsembleRun, run_ensemble
 from dlb_core.errors import BadOption, Cancelled
-from dlb_core.lesions import Labels, label_lesions, linear_scale, measure_lesions, totals
+from dlb_core.lesions import Labels, label_lesions, linear_scale
+from dlb_core.measurement import Evidence, measure_case
 from dlb_core.nifti import read_volume, write_like, write_volume
 from dlb_core.postprocessing import lesion_mask, native_mask
 from dlb_core.preprocessing.steps import PreprocessedCase, ignore, never, preprocess_case
@@ -34,6 +35,7 @@ from dlb_core.report.document import InputRecord, QualityCheck, Report, RunRecor
 from dlb_core.report.write import write_report
 from dlb_core.stopwatch import Stopwatch, peak_memory_mb
 from dlb_core.template import MNI_GRID
+from dlb_core.tissue import brain_volume_ml
 from dlb_core.validation import check_header, check_pair
 from dlb_core.volume import Affine, Mask, Volume
 from dlb_core.voting import TIE_RULE
@@ -180,17 +182,10 @@ def _measure(
 
 
 def _report(options: SegmentationOptions, bundle: Bundle, findings: _Findings) -> Report:
-    case, consensus = findings.case, findings.run.consensus
-    lesions = measure_lesions(
+    measures = measure_case(
         findings.labels,
-        consensus.probability,
-        consensus.votes,
-        consensus.coverage,
-        mni_affine=MNI_GRID.affine,
-        t1w_to_mni=case.t1w_to_mni,
-        flair_to_mni=case.flair_to_mni,
-        native_t1w=case.native_t1w.grid,
-        native_flair=case.native_flair.grid,
+        _evidence(findings),
+        minimum_mm3=options.minimum_lesion_mm3,
     )
     return Report(
         label=options.label,
@@ -198,11 +193,29 @@ def _report(options: SegmentationOptions, bundle: Bundle, findings: _Findings) -
         software_version=__version__,
         model=model_identity(bundle),
         options=options,
-        totals=totals(
-            lesions, case.brain_mask, mni_affine=MNI_GRID.affine, t1w_to_mni=case.t1w_to_mni
-        ),
-        lesions=lesions,
+        totals=measures.totals,
+        locations=measures.locations,
+        location_rules=measures.rules,
+        lesions=measures.lesions,
         quality=findings.quality,
+    )
+
+
+def _evidence(findings: _Findings) -> Evidence:
+    case, consensus = findings.case, findings.run.consensus
+    native = case.native_t1w
+    return Evidence(
+        t1w=case.t1w,
+        flair=case.flair,
+        brain_mask=case.brain_mask,
+        probability=consensus.probability,
+        votes=consensus.votes,
+        coverage=consensus.coverage,
+        t1w_to_mni=case.t1w_to_mni,
+        flair_to_mni=case.flair_to_mni,
+        native_t1w=native.grid,
+        native_flair=case.native_flair.grid,
+        brain_volume_ml=brain_volume_ml(native.brain_mask, native.grid),
     )
 
 

@@ -40,26 +40,117 @@ class QualityCheck(Message):
     message: Annotated[str, Field(description="what it means and what to do")] = ""
 
 
+class Location(StrEnum):
+    """Where a lesion lies, in the words of the McDonald criteria; order of the rules."""
+
+    INFRATENTORIAL = "infratentorial"
+    PERIVENTRICULAR = "periventricular"
+    JUXTACORTICAL = "juxtacortical"
+    DEEP_WHITE_MATTER = "deep_white_matter"
+
+
+class Side(StrEnum):
+    """The patient's side that a lesion lies on."""
+
+    LEFT = "left"
+    RIGHT = "right"
+    MIDLINE = "midline"
+
+
+class Confidence(StrEnum):
+    """What the networks' agreement on a lesion amounts to, in a word."""
+
+    HIGH = "high"
+    MODERATE = "moderate"
+    LOW = "low"
+
+
 class Lesion(Message):
-    """One 26-connected lesion on the 1 mm MNI grid."""
+    """One 26-connected lesion on the 1 mm MNI grid; mm are the patient's own unless named MNI."""
 
     id: Annotated[int, Field(ge=1, description="1 is the largest")]
     volume_mm3: Annotated[float, Field(gt=0, description="in the patient's own space, mm3")]
     mni_volume_mm3: Annotated[float, Field(gt=0, description="on the MNI grid, mm3")]
+    largest_diameter_mm: Annotated[
+        float, Field(gt=0, description="between the two outermost points, mm")
+    ]
     centroid_mni_mm: Point
     centroid_flair_voxel: Point
     centroid_t1w_voxel: Point
+    location: Annotated[Location, Field(strict=False)]
+    side: Annotated[Side, Field(strict=False)]
+    ventricle_distance_mm: Annotated[
+        float, Field(ge=0, description="nearest voxel to the nearest lateral ventricle's, mm")
+    ]
+    cortex_distance_mm: Annotated[
+        float, Field(ge=0, description="nearest voxel to the nearest one of cerebral cortex, mm")
+    ]
+    infratentorial_share: Annotated[
+        Share, Field(description="share in brainstem, cerebellum and their surroundings")
+    ]
+    centres: Annotated[int, Field(ge=1, description="centres within it: more than 1 if confluent")]
     mean_probability: Share
     agreement: Annotated[Share, Field(description="mean of votes / coverage over the lesion")]
+    confidence: Annotated[Confidence, Field(strict=False, description="of agreement, in a word")]
+
+
+class SideTotals(Message):
+    """Lesions on one side."""
+
+    lesion_count: Annotated[int, Field(ge=0)]
+    lesion_volume_ml: Annotated[float, Field(ge=0)]
+
+
+class LocationTotals(Message):
+    """Lesions of one location class."""
+
+    location: Annotated[Location, Field(strict=False)]
+    lesion_count: Annotated[int, Field(ge=0)]
+    lesion_volume_ml: Annotated[float, Field(ge=0)]
+    left: SideTotals
+    right: SideTotals
+    midline: SideTotals
+
+
+class LocationRules(Message):
+    """The rules that made the classes, in this order; distances between voxel centres."""
+
+    infratentorial_share: Annotated[
+        Share, Field(description="infratentorial: at least this share of it lies there")
+    ] = 0.5
+    periventricular_mm: Annotated[
+        float, Field(gt=0, description="periventricular: comes this near a lateral ventricle")
+    ] = 3.0
+    juxtacortical_mm: Annotated[
+        float, Field(gt=0, description="juxtacortical: comes this near the cerebral cortex")
+    ] = 2.0
+    midline_share: Annotated[
+        Share, Field(description="midline: at least this share of it lies on either side")
+    ] = 0.25
 
 
 class Totals(Message):
     """The case in numbers; volumes are in the patient's own space."""
 
-    lesion_count: Annotated[int, Field(ge=0)]
+    lesion_count: Annotated[int, Field(ge=0, description="26-connected components")]
+    centre_count: Annotated[
+        int, Field(ge=0, description="lesion centres: confluent lesions counted apart")
+    ]
     lesion_volume_ml: Annotated[float, Field(ge=0)]
-    brain_volume_ml: Annotated[float, Field(ge=0)]
+    lesion_volume_low_ml: Annotated[
+        float, Field(ge=0, description="what at least three quarters of the networks call lesion")
+    ]
+    lesion_volume_high_ml: Annotated[
+        float, Field(ge=0, description="what at least a quarter of the networks call lesion")
+    ]
+    brain_volume_ml: Annotated[float, Field(ge=0, description="brain mask of the T1w as sent")]
     lesion_load_percent: Annotated[float, Field(ge=0, description="lesion / brain volume x 100")]
+    intracranial_volume_ml: Annotated[
+        float, Field(ge=0, description="estimate: the template's, over the affine's scale")
+    ]
+    intracranial_load_percent: Annotated[
+        float, Field(ge=0, description="lesion / intracranial volume x 100")
+    ]
 
 
 class ModelIdentity(Message):
@@ -74,7 +165,7 @@ class ModelIdentity(Message):
 class Report(Message):
     """Everything measured on one case."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Literal["1.1"] = "1.1"
     label: str
     created: Annotated[str, Field(description="UTC, ISO 8601")]
     software_version: str
@@ -82,6 +173,10 @@ class Report(Message):
     options: SegmentationOptions
     connectivity: Literal[26] = 26
     totals: Totals
+    locations: Annotated[
+        tuple[LocationTotals, ...], Field(description="all four classes, empty ones too")
+    ]
+    location_rules: LocationRules = LocationRules()
     lesions: tuple[Lesion, ...]
     quality: tuple[QualityCheck, ...]
     research_use: str = RESEARCH_USE

@@ -9,6 +9,13 @@ COLUMNS = (
     "id",
     "volume_mm3",
     "mni_volume_mm3",
+    "largest_diameter_mm",
+    "location",
+    "side",
+    "ventricle_distance_mm",
+    "cortex_distance_mm",
+    "infratentorial_share",
+    "centres",
     "mni_x_mm",
     "mni_y_mm",
     "mni_z_mm",
@@ -20,6 +27,7 @@ COLUMNS = (
     "t1w_k",
     "mean_probability",
     "agreement",
+    "confidence",
 )
 
 
@@ -42,14 +50,22 @@ def lesion_csv(lesions: tuple[Lesion, ...]) -> str:
     return text.getvalue()
 
 
-def _row(lesion: Lesion) -> tuple[int | float, ...]:
+def _row(lesion: Lesion) -> tuple[int | float | str, ...]:
     return (
         lesion.id,
         round(lesion.volume_mm3, 3),
         round(lesion.mni_volume_mm3, 3),
+        round(lesion.largest_diameter_mm, 2),
+        lesion.location.value,
+        lesion.side.value,
+        lesion.ventricle_distance_mm,
+        lesion.cortex_distance_mm,
+        round(lesion.infratentorial_share, 4),
+        lesion.centres,
         *lesion.centroid_mni_mm,
         *lesion.centroid_flair_voxel,
         *lesion.centroid_t1w_voxel,
         round(lesion.mean_probability, 4),
         round(lesion.agreement, 4),
+        lesion.confidence.value,
     )

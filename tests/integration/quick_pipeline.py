@@ -92,9 +92,14 @@ def _write(
 def _report(mask: np.ndarray, options: SegmentationOptions) -> Report:
     totals = Totals(
         lesion_count=1,
+        centre_count=1,
         lesion_volume_ml=float(mask.sum()) / 1000,
+        lesion_volume_low_ml=0.0,
+        lesion_volume_high_ml=float(mask.sum()) / 1000,
         brain_volume_ml=1.0,
         lesion_load_percent=0.1,
+        intracranial_volume_ml=1.2,
+        intracranial_load_percent=0.08,
     )
     return Report(
         label=options.label,
@@ -103,6 +108,7 @@ def _report(mask: np.ndarray, options: SegmentationOptions) -> Report:
         model=MODEL,
         options=options,
         totals=totals,
+        locations=(),
         lesions=(),
         quality=(),
     )

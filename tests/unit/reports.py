@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from dlb_core.contracts import SegmentationOptions
-from dlb_core.lesions import label_lesions, measure_lesions, totals
+from dlb_core.lesions import label_lesions
+from dlb_core.measurement import Evidence, Measures, measure_case
 from dlb_core.report.document import CheckStatus, ModelIdentity, QualityCheck, Report
 from dlb_core.report.figures import Material
 from dlb_core.template import MNI_GRID
+from dlb_core.tissue import brain_volume_ml
 from dlb_core.volume import Mask
 
 Box = tuple[slice, slice, slice]
@@ -62,25 +64,42 @@ def report(
     options: SegmentationOptions | None = None,
 ) -> Report:
     """The report of a patient whose native spaces are the MNI grid."""
-    case = material(boxes)
-    lesions = measure_lesions(
-        case.labels,
-        case.probability,
-        case.mask.astype(np.uint8),
-        np.ones(MNI_GRID.shape, np.uint8),
-        mni_affine=MNI_GRID.affine,
-        t1w_to_mni=IDENTITY,
-        flair_to_mni=IDENTITY,
-        native_t1w=MNI_GRID,
-        native_flair=MNI_GRID,
-    )
+    chosen = options or SegmentationOptions(label=label)
+    measures = _measured(repr(boxes), boxes, chosen.minimum_lesion_mm3)
     return Report(
         label=label,
         created="2026-03-12T14:05:31+00:00",
         software_version="0.1.0",
         model=ModelIdentity(name="dlb", version="1", sha256="ab" * 32, description="A model."),
-        options=options or SegmentationOptions(label=label),
-        totals=totals(lesions, case.brain_mask, mni_affine=MNI_GRID.affine, t1w_to_mni=IDENTITY),
-        lesions=lesions,
+        options=chosen,
+        totals=measures.totals,
+        locations=measures.locations,
+        location_rules=measures.rules,
+        lesions=measures.lesions,
         quality=quality,
     )
+
+
+_KNOWN: dict[str, Measures] = {}
+"""Measuring takes a second, and tests ask for the same few cases."""
+
+
+def _measured(key: str, boxes: Sequence[Box], minimum_mm3: float) -> Measures:
+    key = f"{key} {minimum_mm3}"
+    if key not in _KNOWN:
+        case = material(boxes)
+        evidence = Evidence(
+            t1w=case.t1w,
+            flair=case.flair,
+            brain_mask=case.brain_mask,
+            probability=case.probability,
+            votes=case.mask.astype(np.uint8),
+            coverage=np.ones(MNI_GRID.shape, np.uint8),
+            t1w_to_mni=IDENTITY,
+            flair_to_mni=IDENTITY,
+            native_t1w=MNI_GRID,
+            native_flair=MNI_GRID,
+            brain_volume_ml=brain_volume_ml(case.brain_mask, MNI_GRID),
+        )
+        _KNOWN[key] = measure_case(case.labels, evidence, minimum_mm3=minimum_mm3)
+    return _KNOWN[key]

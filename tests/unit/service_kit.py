@@ -150,7 +150,15 @@ def finish(services: Services, job_id: UUID) -> None:
 def make_report(options: SegmentationOptions) -> Report:
     """A report without lesions."""
     totals = Totals(
-        lesion_count=0, lesion_volume_ml=0.0, brain_volume_ml=1200.0, lesion_load_percent=0.0
+        lesion_count=0,
+        centre_count=0,
+        lesion_volume_ml=0.0,
+        lesion_volume_low_ml=0.0,
+        lesion_volume_high_ml=0.0,
+        brain_volume_ml=1200.0,
+        lesion_load_percent=0.0,
+        intracranial_volume_ml=1500.0,
+        intracranial_load_percent=0.0,
     )
     model = ModelIdentity(name="t", version="1", sha256="0" * 64, description="for tests")
     return Report(
@@ -160,6 +168,7 @@ def make_report(options: SegmentationOptions) -> Report:
         model=model,
         options=options,
         totals=totals,
+        locations=(),
         lesions=(),
         quality=(),
     )
