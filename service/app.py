@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from anyio.to_thread import run_sync
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
@@ -17,9 +17,14 @@ from dlb_core.documents import API, Problem
 from dlb_core.errors import InputError, TransientError
 from dlb_core.report.document import RESEARCH_USE
 from service import errors
+from service.audit import Audit
+from service.callers import require_own_job
 from service.dependencies import Services, open_services
+from service.guard import Guard
 from service.intake import sweep
 from service.routes import artefacts, health, jobs, models
+from service.security_headers import SecurityHeaders
+from service.security_scheme import secure
 from service.settings import ServiceSettings
 
 SWEEP_EVERY_S = 1800.0
@@ -68,8 +73,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     routers = [module.router for module in (jobs, artefacts, models, health)]
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(require_own_job)])
     errors.install(app, [route for router in routers for route in router.routes])
+    # The last one is the outermost: what the guard refuses is logged too.
+    for layer in (Guard, Audit, SecurityHeaders):
+        app.add_middleware(layer)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 
@@ -103,7 +111,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         components = schema["components"]["schemas"]
         for name, definition in extra["$defs"].items():
             components.setdefault(name, definition)
-        app.openapi_schema = _without_framework_errors(schema)
+        app.openapi_schema = secure(_without_framework_errors(schema))
     return app.openapi_schema
 
 

@@ -5,11 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.queue import JobQueue
-from dlb_core.jobs.store import JobStore, open_store
+from dlb_core.jobs.store import JobStore
 from service.bundles import Bundles
+from service.gate import Gate
 from service.intake import Intake
 from service.settings import ServiceSettings
 from service.space import UploadSpace
@@ -25,6 +27,7 @@ class Services:
     queue: JobQueue
     dispatcher: Dispatcher
     space: UploadSpace
+    gate: Gate
 
     @property
     def intake(self) -> Intake:
@@ -53,12 +56,15 @@ def open_services(settings: ServiceSettings) -> Services:
     """
     data = DataFolder(settings.data)
     data.create()
-    store = open_store(settings.database_url or data.database_url)
+    engine = open_engine(settings.database_url or data.database_url)
+    upgrade(engine)
+    store = JobStore(engine)
     queue = JobQueue(settings.redis_url)
     dispatcher = Dispatcher(store, queue, data)
     dispatcher.start()
     space = UploadSpace(data.staging, spare=settings.min_free_bytes)
-    return Services(settings, data, store, queue, dispatcher, space)
+    gate = Gate.open(settings, data, engine)
+    return Services(settings, data, store, queue, dispatcher, space, gate)
 
 
 def services_of(request: Request) -> Services:

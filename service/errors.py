@@ -17,6 +17,7 @@ from dlb_core.errors import (
     BadOption,
     DiskFull,
     DlbError,
+    Forbidden,
     Gone,
     InputError,
     JobNotFinished,
@@ -25,15 +26,20 @@ from dlb_core.errors import (
     MalformedUpload,
     ModelError,
     RangeUnsatisfiable,
+    RateLimited,
     StageFailed,
     TransientError,
+    Unauthenticated,
     UploadStalled,
     UploadTooLarge,
 )
+from service import security_headers
 
 STATUS: dict[type[DlbError], HTTPStatus] = {
     InputError: HTTPStatus.UNPROCESSABLE_ENTITY,
     MalformedUpload: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
     JobNotFound: HTTPStatus.NOT_FOUND,
     UploadStalled: HTTPStatus.REQUEST_TIMEOUT,
     JobNotFinished: HTTPStatus.CONFLICT,
@@ -44,6 +50,7 @@ STATUS: dict[type[DlbError], HTTPStatus] = {
     ModelError: HTTPStatus.INTERNAL_SERVER_ERROR,
     StageFailed: HTTPStatus.INTERNAL_SERVER_ERROR,
     TransientError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     DiskFull: HTTPStatus.INSUFFICIENT_STORAGE,
     DlbError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -95,6 +102,11 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
 def _on_own_error(request: Request, error: Exception) -> Response:
     """Answer an error that this project raised on purpose."""
     assert isinstance(error, DlbError)
+    return answer(request, error)
+
+
+def answer(request: Request, error: DlbError) -> Response:
+    """Make a problem document of one of this project's errors."""
     status = status_of(type(error))
     fields = error.fields if isinstance(error, BadOption) else {}
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -160,12 +172,23 @@ def _headers_of(request: Request, error: DlbError) -> dict[str, str]:
     headers = {}
     if isinstance(error, TransientError):
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = ", ".join(_challenges(request))
     if isinstance(error, RangeUnsatisfiable):
         headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if request.method == "POST":
         # The body may be unread: the connection cannot carry another request.
         headers["Connection"] = "close"
     return headers
+
+
+def _challenges(request: Request) -> list[str]:
+    """Ways to say who one is; a browser asks its user only if Basic is among them."""
+    page = "text/html" in request.headers.get("Accept", "")
+    schemes = ["Bearer", "Basic"] if page else ["Bearer"]
+    return [f'{scheme} realm="DeepLesionBrain"' for scheme in schemes]
 
 
 def _allowed_methods(request: Request, routes: Sequence[BaseRoute]) -> list[str]:
@@ -201,5 +224,9 @@ def _respond(
         errors=errors,
     )
     return Response(
-        problem.model_dump_json(), status_code=status, media_type=PROBLEM_TYPE, headers=headers
+        problem.model_dump_json(),
+        status_code=status,
+        media_type=PROBLEM_TYPE,
+        # Answers to mistakes of ours pass no middleware that would add them.
+        headers=security_headers.HEADERS | (headers or {}),
     )

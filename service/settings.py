@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlb_core.bundled import default_bundle
 from dlb_core.environment import read_settings
@@ -34,6 +34,33 @@ class ServiceSettings(BaseModel):
     """An upload that sends nothing for so long is given up."""
     worker_seen_s: Annotated[float, Field(gt=0)] = 60
     """A worker not heard of for so long counts as gone."""
+
+    authentication: Literal["auto", "required", "off"] = "auto"
+    """Whether callers need a key; auto: not on loopback, until the first key is made."""
+    requests_per_minute: Annotated[int, Field(ge=0)] = 1200
+    """Requests of one key, on the long run, in each API process; 0: no limit."""
+    requests_at_once: Annotated[int, Field(ge=1)] = 200
+    """Requests of one key that may come in one burst."""
+    uploads_per_day: Annotated[int, Field(ge=0)] = 2000
+    """Uploads of one owner in a UTC day; 0: no limit."""
+    upload_mb_per_day: Annotated[int, Field(ge=0)] = 200_000
+    """MiB that one owner uploads in a UTC day; 0: no limit."""
+    oidc_issuer: str | None = None
+    """Identity provider whose tokens are taken, as their `iss` names it; None: none are."""
+    oidc_audience: str | None = None
+    """The tokens' `aud` for this service."""
+    oidc_jwks: str | None = None
+    """The provider's public keys, its JWK set: a file, or an https URL."""
+    oidc_roles_claim: str = "roles"
+    """Where tokens say what their bearer may: dotted path, e.g. realm_access.roles."""
+
+    @model_validator(mode="after")
+    def _whole_provider(self) -> Self:
+        """Refuse half a provider: its tokens would be taken unchecked, or not at all."""
+        named = (self.oidc_issuer, self.oidc_audience, self.oidc_jwks)
+        if any(named) and not all(named):
+            raise ValueError("DLB_OIDC_ISSUER, DLB_OIDC_AUDIENCE, DLB_OIDC_JWKS: all or none")
+        return self
 
     @property
     def max_upload_bytes(self) -> int:

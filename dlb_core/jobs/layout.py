@@ -5,6 +5,7 @@
 <root>/jobs/<id>/inputs/                 a job's two images, until the job ends
 <root>/jobs/<id>/attempts/<fence>/       what one attempt wrote
 <root>/redis/                            the embedded broker's data
+<root>/audit/audit.jsonl                 who did what
 """
 
 import contextlib
@@ -47,6 +48,11 @@ class DataFolder:
     def redis(self) -> Path:
         """The embedded broker's data."""
         return self.root / "redis"
+
+    @property
+    def audit(self) -> Path:
+        """The audit log."""
+        return self.root / "audit" / "audit.jsonl"
 
     def job(self, job_id: UUID) -> Path:
         """Everything of one job."""

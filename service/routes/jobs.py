@@ -24,6 +24,7 @@ from dlb_core.errors import (
     UploadStalled,
     UploadTooLarge,
 )
+from service.callers import CallerDep
 from service.dependencies import DataDep, DispatcherDep, IntakeDep, StoreDep
 from service.errors import describe
 from service.intake import Admission, Sender
@@ -125,10 +126,11 @@ async def submit_job(
     request: Request,
     intake: IntakeDep,
     dispatcher: DispatcherDep,
+    caller: CallerDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Accept one case, a T1w and a FLAIR image, for segmentation, and answer at once."""
-    admission = await intake.accept(request, Sender(idempotency_key=idempotency_key))
+    admission = await intake.accept(request, Sender(caller.owner, idempotency_key))
     dispatcher.wake()
     return respond(
         job_document(admission.record),
@@ -147,6 +149,7 @@ async def submit_job(
 )
 def list_jobs(
     store: StoreDep,
+    caller: CallerDep,
     state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="jobs a page")] = 20,
     before: Annotated[
@@ -158,7 +161,7 @@ def list_jobs(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """List jobs, newest first, a page at a time."""
-    records, cursor = store.list_jobs(state=state, limit=limit, before=before)
+    records, cursor = store.list_jobs(owner=caller.sees, state=state, limit=limit, before=before)
     page = JobPage(
         jobs=tuple(job_document(record) for record in records),
         next=None if cursor is None else _page_path(state, limit, cursor),

@@ -1,0 +1,115 @@
+"""Write the audit log: a line for each request that changes or reads something, or is refused."""
+
+import logging
+import re
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dlb_core import artefacts
+from dlb_core.audit import NOBODY, AuditEntry, AuditOutcome
+from dlb_core.documents import API
+from service.callers import Caller
+from service.dependencies import services_of
+from service.guard import PUBLIC
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+QUIET = frozenset(
+    {
+        f"{API}/jobs/{{job_id}}",
+        f"{API}/jobs/{{job_id}}/events",
+        f"{API}/models",
+        f"{API}/models/{{model_id}}",
+        f"{API}/openapi.json",
+    }
+)
+"""Reading these is not logged, unless it is refused: they are asked for again and again."""
+UUID_AT_END = re.compile(rb"/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+
+logger = logging.getLogger(__name__)
+
+
+class Audit:
+    """Notes what became of each request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and note its end."""
+        if scope["type"] != "http" or scope["path"].startswith(PUBLIC):
+            await self._app(scope, receive, send)
+            return
+        seen = _Answer()
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.note(message)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            # The framework's outermost layer makes a 500 of it.
+            seen.status = seen.status or 500
+            raise
+        finally:
+            _write(Request(scope), seen)
+
+
+class _Answer:
+    """What of an answer is noted."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.location = b""
+
+    def note(self, message: Message) -> None:
+        """Read an answer's beginning."""
+        self.status = message["status"]
+        self.location = dict(message["headers"]).get(b"location", b"")
+
+
+def _write(request: Request, answer: _Answer) -> None:
+    """Add the line, if there is to be one; a log that cannot be written is said in the other."""
+    route = getattr(request.scope.get("route"), "path", "(no such path)")
+    method = request.method if request.method in METHODS else "(other)"
+    reading = method in ("GET", "HEAD") and answer.status is not None and answer.status < 400
+    if (reading and route in QUIET) or getattr(request.state, "unaudited", False):
+        return
+    caller = getattr(request.state, "caller", None)
+    entry = AuditEntry(
+        who=caller.id if isinstance(caller, Caller) else NOBODY,
+        what=f"{method} {route}",
+        outcome=_outcome(answer.status),
+        job=_job(request, answer),
+        status=answer.status,
+        address=request.client.host if request.client else None,
+        about=_artefact(request),
+    )
+    try:
+        services_of(request).gate.audit.write(entry)
+    except OSError as error:
+        logger.critical("audit_failed", extra={"entry": str(entry), "cause": error.strerror})
+
+
+def _outcome(status: int | None) -> AuditOutcome:
+    if status is None:
+        return AuditOutcome.BROKEN_OFF
+    if status >= 500:
+        return AuditOutcome.FAILED
+    return AuditOutcome.REFUSED if status >= 400 else AuditOutcome.DONE
+
+
+def _job(request: Request, answer: _Answer) -> str | None:
+    """The job that the path names, or the one that the answer leads to; in our own writing."""
+    named = str(request.path_params.get("job_id", "")).encode()
+    found = UUID_AT_END.search(b"/" + named.lower()) or UUID_AT_END.search(answer.location)
+    return found[1].decode() if found else None
+
+
+def _artefact(request: Request) -> str | None:
+    """The file that the path names, if it is one that we write."""
+    name: Any = request.path_params.get("name")
+    return name if name in artefacts.ALL else None
