@@ -13,6 +13,7 @@ Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.3 a
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 from dlb_core.checkpoints import Bundle, build_network, fill
 from dlb_core.contracts import Device, StopCallback
 from dlb_core.errors import Cancelled, StageFailed
+from dlb_core.fast_forward import FastForward
 from dlb_core.network import UNet3d, lesion_probability, place
 from dlb_core.tiling import NETWORK_LOCATIONS, Location, NetworkLocation, cut, has_brain
 from dlb_core.volume import Mask
@@ -140,23 +142,26 @@ def _predict(
     device: Device,
 ) -> None:
     primary, mirrored = _places(location)
-    left = _look(network, cut(image, primary), device)
-    right = np.flip(_look(network, cut(image, mirrored, flipped=True), device), axis=0)
+    look = FastForward(network) if device is Device.CPU else partial(_look, network, device)
+    left, right = (
+        look(torch.from_numpy(np.ascontiguousarray(view)[None]))[0].cpu().numpy()
+        for view in (cut(image, primary), cut(image, mirrored, flipped=True))
+    )
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
         # Not a number is no vote: it would look like a healthy brain.
         raise StageFailed(f"{location.name} gave values that are no numbers on {device.value}")
+    right = np.flip(right, axis=0)
     votes = (left, right) if location.twin else (_join_overlapping(left, right),)
     for served, probability in zip(_votes_in(location), votes, strict=True):
         ballot.add(served, probability)
 
 
-def _look(network: UNet3d, subvolume: NDArray[np.float32], device: Device) -> NDArray[np.float32]:
-    """Lesion probability (I, J, K) of one view (2, I, J, K)."""
-    x_BCIJK = torch.from_numpy(np.ascontiguousarray(subvolume)[None]).to(device.value)
-    with torch.autocast(device.value, enabled=device is Device.CUDA):
-        scores_BCIJK = network(x_BCIJK.to(memory_format=torch.channels_last_3d))
-    probability: NDArray[np.float32] = lesion_probability(scores_BCIJK.float())[0].cpu().numpy()
-    return probability
+def _look(network: UNet3d, device: Device, x_BCIJK: Tensor) -> Tensor:
+    """Lesion probability (B, I, J, K) of images (B, 2, I, J, K), on an accelerator."""
+    x_BCIJK = x_BCIJK.to(device.value).to(memory_format=torch.channels_last_3d)
+    with torch.autocast(device.value):
+        scores_BCIJK = network(x_BCIJK)
+    return lesion_probability(scores_BCIJK.float())
 
 
 def _join_overlapping(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -37,41 +37,6 @@ class Architecture(Message):
         return 1 << (self.num_levels - 1)
 
 
-class Convolution(nn.Conv3d):
-    """A convolution that takes oneDNN's kernel for a lone channels-last subvolume on a CPU.
-
-    PyTorch (2.13) itself sends a batch of one with few channels to a kernel that is nearly half
-    as fast. Answers differ by rounding. Training and the ordinary layout keep PyTorch's choice.
-    """
-
-    def forward(self, x_BCIJK: Tensor) -> Tensor:
-        """What `torch.nn.Conv3d` gives."""
-        if not _takes_onednn(x_BCIJK):
-            return super().forward(x_BCIJK)
-        assert not isinstance(self.padding, str)  # given as a number
-        answer: Tensor = torch.mkldnn_convolution(
-            x_BCIJK,
-            self.weight,
-            self.bias,
-            self.padding,
-            self.stride,
-            self.dilation,
-            self.groups,
-        )
-        return answer
-
-
-def _takes_onednn(x_BCIJK: Tensor) -> bool:
-    return (
-        not torch.is_grad_enabled()
-        and x_BCIJK.device.type == "cpu"
-        and x_BCIJK.dtype == torch.float32
-        and x_BCIJK.is_contiguous(memory_format=torch.channels_last_3d)
-        and not x_BCIJK.is_contiguous()
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    )
-
-
 class Block(nn.Sequential):
     """GroupNorm, 3x3x3 convolution, ReLU.
 
@@ -82,7 +47,7 @@ class Block(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, num_groups: int) -> None:
         super().__init__(
             nn.GroupNorm(math.gcd(num_groups, in_channels), in_channels),
-            Convolution(in_channels, out_channels, kernel_size=3, padding=1),
+            nn.Conv3d(in_channels, out_channels, kernel_size=3, padding=1),
             nn.ReLU(inplace=True),
         )
 

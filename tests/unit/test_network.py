@@ -3,9 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from torch.profiler import profile
 
-from dlb_core.network import Architecture, UNet3d, lesion_probability, place
+from dlb_core.network import Architecture, UNet3d, lesion_probability
 
 
 def _network(width: int = 8, **changes: float) -> UNet3d:
@@ -68,16 +67,3 @@ def test_lesion_probability_is_the_softmax() -> None:
     scores = torch.randn(2, 2, 4, 4, 4)
 
     assert torch.allclose(lesion_probability(scores), torch.softmax(scores, dim=1)[:, 1], atol=1e-6)
-
-
-def test_the_kernel_for_a_lone_subvolume_gives_what_the_ordinary_one_gives() -> None:
-    """Faster must not mean otherwise; and it must be the faster one that runs."""
-    network = place(_network(), torch.device("cpu"))
-    x = torch.rand(1, 2, 32, 32, 32)
-
-    with torch.inference_mode(), profile() as running:
-        fast = network(x.to(memory_format=torch.channels_last_3d))
-    slow = network(x.to(memory_format=torch.channels_last_3d)).detach()
-
-    assert torch.allclose(fast, slow, atol=1e-3)
-    assert "aten::_slow_conv3d_forward" not in {event.name for event in running.events()}
