@@ -86,13 +86,25 @@ class DlbClient:
     ----------
     base_url : str
         E.g. http://127.0.0.1:8000.
+    api_key : str, optional
+        A key of the service, or a token of its identity provider.
     transport : httpx.BaseTransport, optional
         Another way to reach the service; for tests.
     """
 
-    def __init__(self, base_url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self._http = httpx.Client(
-            base_url=base_url, timeout=TIMEOUT, transport=transport, trust_env=False
+            base_url=base_url,
+            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+            timeout=TIMEOUT,
+            transport=transport,
+            trust_env=False,
         )
 
     def __enter__(self) -> Self:
@@ -174,7 +186,7 @@ class DlbClient:
             jobs = page.jobs if left is None else page.jobs[:left]
             yield from jobs
             left = None if left is None else left - len(jobs)
-            path = page.next
+            path = None if page.next is None else _below(page.next)
 
     def watch(self, job_id: UUID) -> Iterator[JobDocument]:
         """Yield a job's document each time it has changed, until the job has ended.
@@ -251,7 +263,7 @@ class DlbClient:
         path = folder / Path(entry.name).name
         with (
             _connection_errors(),
-            self._http.stream("GET", entry.href) as answer,
+            self._http.stream("GET", _below(entry.href)) as answer,
             whole_file(path) as file,
         ):
             if not answer.is_success:
@@ -357,6 +369,13 @@ def _job_path(job_id: UUID) -> str:
     return f"{API}/jobs/{job_id}"
 
 
+def _below(link: str) -> str:
+    """Insist on a path of the service itself: the key must not be sent anywhere else."""
+    if not link.startswith("/"):
+        raise ServiceFailed("the service links to somewhere else: check its address")
+    return link
+
+
 def _seconds(retry_after: str | None) -> float:
     """Read Retry-After; a second if the service does not say."""
     return float(retry_after) if retry_after is not None and retry_after.isdecimal() else 1.0
@@ -406,9 +425,16 @@ def _raise_for_problem(answer: httpx.Response) -> None:
     )
     if problem.status in (httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.INSUFFICIENT_STORAGE):
         raise ServiceUnreachable(message)
+    if problem.status == httpx.codes.TOO_MANY_REQUESTS and _passes_soon(answer):
+        raise ServiceUnreachable(message)
     if answer.is_server_error:
         raise ServiceFailed(message)
     raise ServiceRefused(message, code=problem.code, status=problem.status)
+
+
+def _passes_soon(answer: httpx.Response) -> bool:
+    """Whether a refusal for too many requests is worth waiting out; a day's quota is not."""
+    return _seconds(answer.headers.get("Retry-After")) <= MAX_POLL_S
 
 
 @contextmanager

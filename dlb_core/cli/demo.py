@@ -93,6 +93,7 @@ def _submission(
         wait=True,
         output=results,
         url=url,
+        key_file=None,
     )
 
 

@@ -1,7 +1,7 @@
 """`dlb serve`: the whole service on this machine, with nothing else to install."""
 
 import argparse
-import ipaddress
+import os
 import signal
 import time
 from pathlib import Path
@@ -10,7 +10,10 @@ from typing import Any
 from dlb_core.bundled import default_bundle
 from dlb_core.contracts import Device
 from dlb_core.errors import BadOption
+from dlb_core.jobs.keys import open_keys
+from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.local_stack import PAUSE_S, LocalStack, StackSettings
+from dlb_core.loopback import is_loopback
 from dlb_core.report.document import RESEARCH_USE
 
 READY_TIMEOUT_S = 120.0
@@ -53,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--insecure-bind-any",
         action="store_true",
-        help="allow a --host that other machines reach: anyone there can read every result",
+        help="ask nobody for a key, whatever the --host: anyone there can read every result",
     )
     parser.set_defaults(run=run)
 
@@ -118,11 +121,11 @@ def _settings(args: argparse.Namespace) -> StackSettings:
     ------
     BadOption
     """
-    if not _is_loopback(args.host) and not args.insecure_bind_any:
+    if not is_loopback(args.host) and not args.insecure_bind_any and not _has_keys(args.data):
         raise BadOption(
-            f"--host {args.host} can be reached from other machines, and the service asks nobody "
-            "who they are: put a proxy that does in front of it, or add --insecure-bind-any if "
-            "everyone on that network may read every result"
+            f"--host {args.host} can be reached from other machines, and there is no key that the "
+            "service could ask them for: make one with `dlb keys create` and the same --data, or "
+            "add --insecure-bind-any if everyone on that network may read every result"
         )
     if not 1 <= args.port <= 65535:
         raise BadOption("--port must lie between 1 and 65535")
@@ -139,19 +142,28 @@ def _settings(args: argparse.Namespace) -> StackSettings:
         device=Device(args.device),
         threads=args.threads,
         redis_url=args.redis_url,
+        ask_for_keys=not args.insecure_bind_any,
     )
 
 
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
+def _has_keys(data: Path) -> bool:
+    """Whether callers can say who they are: a key was made, or an identity provider is named."""
+    if os.environ.get("DLB_OIDC_JWKS"):
+        return True
+    folder = DataFolder(data.resolve())
+    database_url = os.environ.get("DLB_DATABASE_URL")
+    if not database_url and not folder.database.exists():
         return False
+    with open_keys(database_url or folder.database_url) as keys:
+        return keys.any()
 
 
 def _greet(settings: StackSettings) -> None:
     """Say where it is and what to do next."""
+    if not settings.ask_for_keys:
+        _say("nobody is asked for a key: whoever reaches the service can read every result")
+    elif not _has_keys(settings.data):
+        _say("no key is asked for on this machine until one is made: dlb keys create NAME")
     print(
         f"""
 DeepLesionBrain service is ready at {settings.url}

@@ -1,9 +1,11 @@
 """`dlb submit`, `status`, `jobs`, `cancel`: work with a running service."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from rich.console import Console
@@ -15,9 +17,11 @@ from dlb_core.cli.display import progress_bar, summarise
 from dlb_core.client import DlbClient
 from dlb_core.contracts import JobState, SegmentationOptions
 from dlb_core.documents import JobDocument
-from dlb_core.errors import DlbError, InputError
+from dlb_core.errors import BadOption, DlbError, InputError
+from dlb_core.loopback import is_loopback
 
 DEFAULT_URL = "http://127.0.0.1:8000"
+KEY_VARIABLE = "DLB_API_KEY"
 DONE, FAILED, USER_CAN_FIX = 0, 1, 2
 
 
@@ -59,6 +63,27 @@ def _add_job_parsers(subparsers: Any) -> None:
 
 def _add_url(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default=DEFAULT_URL, help=f"the service (default: {DEFAULT_URL})")
+    # Not the key itself: other users of the machine see every program's arguments.
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help=f"file with the service's key (default: the variable {KEY_VARIABLE})",
+    )
+
+
+def _client(args: argparse.Namespace) -> DlbClient:
+    """A client with the caller's key, if they have one."""
+    if args.key_file is None:
+        key = os.environ.get(KEY_VARIABLE) or None
+    else:
+        key = args.key_file.read_text(encoding="utf-8").strip()
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise BadOption(f"--key-file, or {KEY_VARIABLE}, does not hold a key")
+    place = urlsplit(args.url)
+    if key is not None and place.scheme == "http" and not is_loopback(place.hostname or ""):
+        print("dlb: without https anyone on the way can read key and images", file=sys.stderr)
+    return DlbClient(args.url, api_key=key)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     """
     console = Console()
     options = parse_case_options(args)
-    with DlbClient(args.url) as client:
+    with _client(args) as client:
         with progress_bar(console, "uploading") as (bar, task):
             job = _upload(client, args, options, bar, task)
             if args.wait or args.output is not None:
@@ -90,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_status(args: argparse.Namespace) -> int:
     """Show one job."""
-    with DlbClient(args.url) as client:
+    with _client(args) as client:
         job = client.get(args.job_id)
     console = Console()
     console.print(f"{job.id}  {_standing(job)}", highlight=False)
@@ -101,7 +126,7 @@ def run_status(args: argparse.Namespace) -> int:
 
 def run_cancel(args: argparse.Namespace) -> int:
     """Cancel or delete one job."""
-    with DlbClient(args.url) as client:
+    with _client(args) as client:
         stopping = client.cancel(args.job_id)
     print("its worker stops within seconds" if stopping else "cancelled, and its files are gone")
     return DONE
@@ -111,7 +136,7 @@ def run_jobs(args: argparse.Namespace) -> int:
     """List jobs."""
     table = Table("created (UTC)", "id", "state", "lesions", "label")
     state = None if args.state is None else JobState(args.state)
-    with DlbClient(args.url) as client:
+    with _client(args) as client:
         for job in client.jobs(state=state, limit=args.limit):
             lesions = "" if job.totals is None else str(job.totals.lesion_count)
             created = f"{job.created:%Y-%m-%d %H:%M:%S}"

@@ -27,7 +27,12 @@ class DataFolder:
     @property
     def database_url(self) -> str:
         """SQLAlchemy URL of the default job store."""
-        return f"sqlite:///{self.root / 'jobs.sqlite'}"
+        return f"sqlite:///{self.database}"
+
+    @property
+    def database(self) -> Path:
+        """The default job store's file."""
+        return self.root / "jobs.sqlite"
 
     @property
     def staging(self) -> Path:

@@ -37,6 +37,8 @@ class StackSettings:
     threads: int | None
     redis_url: str | None
     """Another broker than the embedded one."""
+    ask_for_keys: bool = True
+    """Whether callers must say who they are, unless the service is new and on loopback."""
 
     @property
     def url(self) -> str:
@@ -54,6 +56,8 @@ class StackSettings:
             "DLB_PORT": str(self.port),
             "DLB_DEVICE": self.device.value,
         }
+        if not self.ask_for_keys:
+            variables["DLB_AUTHENTICATION"] = "off"
         if self.threads is not None:
             variables["DLB_THREADS"] = str(self.threads)
         return variables
