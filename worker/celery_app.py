@@ -20,3 +20,10 @@ def make_worker_app(settings: WorkerSettings) -> Celery:
         },
     )
     return app
+
+
+def make_training_app(settings: WorkerSettings) -> Celery:
+    """Make the app that `python -m worker --queue training` runs: nothing limits its time."""
+    app = make_app(settings.redis_url, transport_options={"socket_keepalive": True})
+    app.conf.update(include=["worker.training_tasks"])
+    return app

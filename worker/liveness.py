@@ -4,9 +4,9 @@ import logging
 import threading
 from collections.abc import Callable
 from socket import gethostname
+from typing import Protocol
 
 from dlb_core.errors import TransientError
-from dlb_core.jobs.store import JobStore
 
 logger = logging.getLogger("worker.liveness")
 
@@ -16,18 +16,31 @@ def host_name() -> str:
     return gethostname()[:40]
 
 
+class SignsOfLife(Protocol):
+    """Where signs of life go: the job store, or that of trainings."""
+
+    def worker_seen(self, worker_id: str) -> None:
+        """It lives."""
+
+    def worker_stopping(self, worker_id: str) -> None:
+        """It was told to stop."""
+
+    def worker_gone(self, worker_id: str) -> None:
+        """It has stopped."""
+
+
 class Liveness:
-    """A thread of the worker's main process, which runs no cases and so is never busy.
+    """A thread of the worker's main process, which does no work and so is never busy.
 
     Parameters
     ----------
-    store : JobStore
+    store : SignsOfLife
     worker_id : str
     interval_s : float
         Pause between signs of life.
     """
 
-    def __init__(self, store: JobStore, worker_id: str, *, interval_s: float) -> None:
+    def __init__(self, store: SignsOfLife, worker_id: str, *, interval_s: float) -> None:
         self._store = store
         self._worker_id = worker_id
         self._interval_s = interval_s

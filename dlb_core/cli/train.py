@@ -1,24 +1,24 @@
 """`dlb train`: from a cache of prepared cases to a bundle of weights."""
 
 import argparse
-import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from dlb_core.cli.network_list import parse_networks
+from dlb_core.cli.stop_signals import INTERRUPTED, StopSignals
+from dlb_core.cli.train_distributed import add_distributed, cancel, run_distributed
 from dlb_core.contracts import NUM_NETWORKS
 from dlb_core.errors import BadOption, Cancelled
 
 if TYPE_CHECKING:
-    from dlb_core.training.hierarchy import BundleIdentity, Hierarchy, TrainingCases
+    from dlb_core.training.hierarchy import BundleIdentity
+    from dlb_core.training.plan import Plan
     from dlb_core.training.recipe import Recipe
     from dlb_core.training.serial import Progress
 
-INTERRUPTED = 130
 COMPACT, FINE_TUNING = "compact", "fine-tuning"
 RECIPE_NAMES = ("paper", COMPACT, "synthetic", FINE_TUNING)
 
@@ -37,10 +37,18 @@ def add_parser(subparsers: Any) -> None:
     train.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="bundle to write")
     train.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     train.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    train.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="what a kill may cost (default: 120)",
+    )
     _add_recipe(train.add_argument_group("recipe"))
     _add_cases(train.add_argument_group("cases"))
     _add_stages(train.add_argument_group("stages"))
     _add_identity(train.add_argument_group("bundle"))
+    add_distributed(train.add_argument_group("workers"))
     train.set_defaults(run=run_train)
 
 
@@ -118,50 +126,64 @@ def _add_identity(group: Any) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train what is not trained yet and write the bundle."""
+    _check_options(args)
+    console = Console(highlight=False)
+    if args.cancel:
+        return cancel(args, console)
+    plan = _plan(args, console)
+    if args.distributed:
+        return run_distributed(plan, args, console)
+    return _train_here(plan, args, console)
+
+
+def _train_here(plan: "Plan", args: argparse.Namespace, console: Console) -> int:
+    """Train in this process."""
     import torch
 
     from dlb_core.training.serial import train_serially
 
-    _check_options(args)
     torch.set_num_threads(args.threads)
-    console = Console(highlight=False)
-    hierarchy = _hierarchy(args, console)
+    hierarchy = plan.open(device=args.device)
     try:
         train_serially(
             hierarchy,
-            [] if args.generic_only else args.networks,
+            [] if plan.generic_only else args.networks,
             on_progress=lambda progress: _show(console, progress),
-            should_stop=_stop_on_signal(),
+            should_stop=StopSignals(),
         )
     except Cancelled:
         console.print("stopped; the same command goes on from here")
         return INTERRUPTED
-    missing = [] if args.generic_only else hierarchy.missing()
+    missing = [] if plan.generic_only else hierarchy.missing()
     if missing:
         console.print(f"{len(missing)} of {NUM_NETWORKS} networks to go: no bundle yet")
         return 0
-    bundle = hierarchy.write_bundle(
-        args.bundle,
-        _identity(args),
-        generic_only=args.generic_only,
-        new_card=args.new_card,
-    )
+    bundle = plan.write_bundle(hierarchy)
     console.print(f"bundle {bundle.manifest.name} {bundle.manifest.version} in {args.bundle}")
     return 0
 
 
-def _hierarchy(args: argparse.Namespace, console: Console) -> "Hierarchy":
-    from dlb_core.training.hierarchy import Hierarchy
-    from dlb_core.training.start import generic_start
+def _plan(args: argparse.Namespace, console: Console) -> "Plan":
+    from dlb_core.training.plan import Plan
 
     recipe = _recipe(args)
-    return Hierarchy(
-        args.folder,
-        recipe,
-        _cases(args, recipe, console),
-        start=generic_start(args.initialise_from) if args.initialise_from else None,
-        tuned_bundle=args.from_bundle,
-        device=args.device,
+    left_out = _subjects(args.without)
+    validation = _subjects(args.validate)
+    if args.validate_share is not None:
+        validation = _draw_validation(args, recipe, left_out, console)
+    return Plan(
+        cache=args.cache.resolve(),
+        run=args.folder.resolve(),
+        bundle=args.bundle.resolve(),
+        recipe=recipe,
+        left_out_subjects=sorted(left_out),
+        validation_subjects=sorted(validation),
+        initialise_from=args.initialise_from and args.initialise_from.resolve(),
+        from_bundle=args.from_bundle and args.from_bundle.resolve(),
+        generic_only=args.generic_only,
+        identity=_identity(args),
+        new_card=args.new_card,
+        checkpoint_every_s=args.checkpoint_every,
     )
 
 
@@ -179,18 +201,17 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
     return recipe
 
 
-def _cases(args: argparse.Namespace, recipe: "Recipe", console: Console) -> "TrainingCases":
+def _draw_validation(
+    args: argparse.Namespace, recipe: "Recipe", left_out: frozenset[str], console: Console
+) -> frozenset[str]:
     from dlb_core.training.cache import open_cache
-    from dlb_core.training.hierarchy import draw_validation_subjects, share_out
+    from dlb_core.training.hierarchy import draw_validation_subjects
 
-    cases, left_out = open_cache(args.cache), _subjects(args.without)
-    validation = _subjects(args.validate)
-    if args.validate_share is not None:
-        validation = draw_validation_subjects(
-            cases, args.validate_share, left_out=left_out, seed=recipe.seed
-        )
-        console.print(f"validation subjects: {', '.join(sorted(validation))}")
-    return share_out(cases, left_out=left_out, validation=validation)
+    drawn = draw_validation_subjects(
+        open_cache(args.cache), args.validate_share, left_out=left_out, seed=recipe.seed
+    )
+    console.print(f"validation subjects: {', '.join(sorted(drawn))}")
+    return drawn
 
 
 def _subjects(text: str) -> frozenset[str]:
@@ -227,20 +248,6 @@ def _show(console: Console, progress: "Progress") -> None:
     )
 
 
-def _stop_on_signal() -> Callable[[], bool]:
-    """Let the first Ctrl-C or SIGTERM end the training at the next step, with a checkpoint."""
-    told = False
-
-    def tell(number: int, _frame: object) -> None:
-        nonlocal told
-        told = True
-        signal.signal(number, signal.default_int_handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, tell)
-    return lambda: told
-
-
 def _check_options(args: argparse.Namespace) -> None:
     if not 0 < args.vote_threshold < 1:
         raise BadOption("--vote-threshold: between 0 and 1")
@@ -251,3 +258,5 @@ def _check_options(args: argparse.Namespace) -> None:
         raise BadOption("--steps, --specialise-steps and --threads: at least 1")
     if args.generic_only and args.from_bundle:
         raise BadOption("--generic-only: fine-tuning with --from-bundle has no generic network")
+    if args.distributed and len(args.networks) < NUM_NETWORKS:
+        raise BadOption("--networks: with --distributed the workers share all networks")

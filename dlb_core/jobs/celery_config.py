@@ -11,6 +11,7 @@ from celery import Celery
 from kombu.entity import Queue
 
 SEGMENT_TASK = "dlb.segment"
+TRAIN_TASK = "dlb.train"
 INFERENCE_QUEUE = "inference"
 TRAINING_QUEUE = "training"
 

@@ -55,6 +55,7 @@ class Child:
         self._started = 0.0
         self._pause_s = 0.0
         self._next_start: float | None = None
+        self._asked_to_stop = False
 
     @property
     def pid(self) -> int | None:
@@ -81,6 +82,7 @@ class Child:
             )
         self._started = time.monotonic()
         self._next_start = None
+        self._asked_to_stop = False
 
     def keep_running(self) -> Death | None:
         """Start it again if it was started, has ended and its pause is over; call this often.
@@ -103,12 +105,18 @@ class Child:
             self.start()
         return None
 
+    def ask_to_stop(self) -> None:
+        """Ask it to end, once: some take the second time for "at once"."""
+        if self._process is not None and not self._asked_to_stop:
+            self._asked_to_stop = True
+            self._process.terminate()
+
     def stop(self, grace_s: float = 20.0) -> None:
         """Ask it to end; kill it if it has not within `grace_s` seconds."""
+        self.ask_to_stop()
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
         try:
             process.wait(grace_s)
         except subprocess.TimeoutExpired:

@@ -24,7 +24,7 @@ from dlb_core.training.recipe import Recipe, SampleMix
 from dlb_core.training.run_folder import WEIGHTS
 from dlb_core.training.samples import SampleMaker
 from dlb_core.training.start import StartWeights, from_bundle, from_file
-from dlb_core.training.trainer import EpochResult, train
+from dlb_core.training.trainer import CHECKPOINT_EVERY_S, EpochResult, train
 
 GENERIC = "generic"
 
@@ -100,6 +100,8 @@ class Hierarchy:
         Fine-tuning: network n starts from network n of this bundle, whose architecture the
         recipe takes over, and there is no generic network to train.
     device : str
+    checkpoint_every_s : float
+        What a kill may cost.
 
     Raises
     ------
@@ -116,8 +118,10 @@ class Hierarchy:
         start: StartWeights | None = None,
         tuned_bundle: Path | None = None,
         device: str = "cpu",
+        checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     ) -> None:
         self._folder, self._cases, self._start, self._device = folder, cases, start, device
+        self._checkpoint_every_s = checkpoint_every_s
         self._tuned = open_bundle(tuned_bundle) if tuned_bundle else None
         if self._tuned:
             architecture = self._tuned.manifest.architecture
@@ -159,6 +163,7 @@ class Hierarchy:
             validation=self._validation,
             start=self._start,
             device=self._device,
+            checkpoint_every_s=self._checkpoint_every_s,
             on_epoch=on_epoch,
             should_stop=should_stop,
         )
@@ -179,6 +184,7 @@ class Hierarchy:
             validation=self._validation and self._validation.at(location),
             start=self._start_of(index),
             device=self._device,
+            checkpoint_every_s=self._checkpoint_every_s,
             on_epoch=on_epoch,
             should_stop=should_stop,
         )

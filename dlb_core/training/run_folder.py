@@ -80,9 +80,16 @@ def forget_metrics_after(folder: Path, step: int) -> None:
     """Drop what was noted after the checkpoint that a run resumes from: it comes again."""
     path = folder / METRICS
     if path.exists():
-        lines = path.read_text().splitlines()
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = [line for line in path.read_text().splitlines() if _step_of(line) <= step]
         write_text(path, "".join(f"{line}\n" for line in kept))
+
+
+def _step_of(line: str) -> float:
+    """The step of one line; beyond all steps for half a line, as a kill leaves it."""
+    try:
+        return float(json.loads(line)["step"])
+    except json.JSONDecodeError:
+        return float("inf")
 
 
 def _read_recipe(folder: Path) -> Recipe | None:

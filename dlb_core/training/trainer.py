@@ -72,6 +72,7 @@ def train(
     validation: SampleMaker | None = None,
     start: StartWeights | None = None,
     device: str = "cpu",
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     on_epoch: EpochCallback = _ignore,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Path:
@@ -89,7 +90,9 @@ def train(
     start : StartWeights, optional
         Weights to start from, as in hierarchical specialisation.
     device : str
-        `cpu` or `cuda`; mixed precision on the latter.
+        `cpu` or `cuda`; mixed precision on cards that compute in bfloat16.
+    checkpoint_every_s : float
+        What a kill may cost.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def train(
         if finished.exists():
             delete_states(folder)
             return finished
-        run = _Run(folder, recipe, training, validation, start, device)
+        run = _Run(folder, recipe, training, validation, start, device, checkpoint_every_s)
         return run.go(on_epoch, should_stop)
 
 
@@ -135,9 +138,12 @@ class _Run:
         validation: SampleMaker | None,
         start: StartWeights | None,
         device: str,
+        checkpoint_every_s: float,
     ) -> None:
         self._folder, self._recipe, self._training = folder, recipe, training
         self._device = torch.device(device)
+        self._checkpoint_every_s = checkpoint_every_s
+        self._mixed = _computes_in_bfloat16(self._device)
         self._loss = LOSSES[recipe.loss]
         torch.manual_seed(recipe.seed)
         model = UNet3d(recipe.architecture)
@@ -167,9 +173,9 @@ class _Run:
                 rate = len(losses) / (time.monotonic() - epoch_began)
                 on_epoch(self._end_epoch(float(np.mean(losses)), rate))
                 losses, epoch_began = [], time.monotonic()
-            if time.monotonic() - saved > CHECKPOINT_EVERY_S:
+            if time.monotonic() - saved > self._checkpoint_every_s:
                 save_state(self._folder, self._model, self._optimiser, self._standing)
-                write_curves(self._folder)
+                self._draw_curves()
                 saved = time.monotonic()
         return self._finish()
 
@@ -190,7 +196,7 @@ class _Run:
             group["lr"] = self._learning_rate(step)
         self._model.train()
         self._optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
             scores_BCIJK = self._model(self._to_device(x_BCIJK))
         loss = self._loss(scores_BCIJK, target_BIJK.to(self._device))
         loss.backward()  # type: ignore[no-untyped-call]
@@ -247,8 +253,13 @@ class _Run:
         with whole_file(path) as file:
             file.write(save(state))
 
+    def _draw_curves(self) -> None:
+        """One epoch, as in a short specialisation, is no curve."""
+        if self._recipe.num_steps > self._recipe.steps_per_epoch:
+            write_curves(self._folder)
+
     def _finish(self) -> Path:
-        write_curves(self._folder)
+        self._draw_curves()
         path = self._folder / WEIGHTS
         best = self._folder / BEST
         if self._validation and best.exists():
@@ -260,6 +271,15 @@ class _Run:
         best.unlink(missing_ok=True)
         log.info("training_finished", extra={"step": self._standing.step})
         return path
+
+
+def _computes_in_bfloat16(device: torch.device) -> bool:
+    """Whether mixed precision pays here.
+
+    bfloat16 has float32's range, so no gradient vanishes and no loss needs scaling: there is no
+    scaler whose state a resumed run would need. Cards without it train in float32.
+    """
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _start_from(model: UNet3d, start: StartWeights) -> None:

@@ -7,6 +7,7 @@ from alembic import context
 
 from dlb_core.jobs import key_tables  # noqa: F401  # tells Base of its tables
 from dlb_core.jobs.models import Base
+from dlb_core.jobs.training import tables  # noqa: F401  # likewise
 
 context.configure(
     connection=context.config.attributes["connection"],

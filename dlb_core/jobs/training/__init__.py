@@ -1,0 +1,1 @@
+"""Trainings as leased rows: each network a task that any worker may claim."""
