@@ -17,6 +17,8 @@ PROBABILITY_MNI = "space-MNI152_label-lesion_probseg.nii.gz"
 VOTES_MNI = "space-MNI152_desc-votes_dseg.nii.gz"
 COVERAGE_MNI = "space-MNI152_desc-coverage_dseg.nii.gz"
 LESION_LABELS_MNI = "space-MNI152_desc-lesions_dseg.nii.gz"
+BRAIN_T1W = "space-T1w_desc-brain_T1w.nii.gz"
+BRAIN_FLAIR = "space-FLAIR_desc-brain_FLAIR.nii.gz"
 PREPROCESSED_T1W = "space-MNI152_desc-preproc_T1w.nii.gz"
 PREPROCESSED_FLAIR = "space-MNI152_desc-preproc_FLAIR.nii.gz"
 BRAIN_MASK_MNI = "space-MNI152_desc-brain_mask.nii.gz"
@@ -48,6 +50,8 @@ ALL = (
     VOTES_MNI,
     COVERAGE_MNI,
     LESION_LABELS_MNI,
+    BRAIN_T1W,
+    BRAIN_FLAIR,
     PREPROCESSED_T1W,
     PREPROCESSED_FLAIR,
     BRAIN_MASK_MNI,

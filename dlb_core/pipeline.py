@@ -28,7 +28,13 @@ from dlb_core.lesions import Labels, label_lesions, linear_scale
 from dlb_core.measurement import Evidence, measure_case
 from dlb_core.nifti import read_volume, write_like, write_volume
 from dlb_core.postprocessing import lesion_mask, native_mask
-from dlb_core.preprocessing.steps import PreprocessedCase, ignore, never, preprocess_case
+from dlb_core.preprocessing.steps import (
+    NativeImage,
+    PreprocessedCase,
+    ignore,
+    never,
+    preprocess_case,
+)
 from dlb_core.provenance import input_record, library_versions, model_identity, utc_now
 from dlb_core.quality import assess, require_passed
 from dlb_core.report.document import InputRecord, QualityCheck, Report, RunRecord
@@ -246,8 +252,16 @@ def _write_images(request: _Request, bundle: Bundle, findings: _Findings) -> Non
             threshold=bundle.manifest.vote_threshold,
         )
         write_like(folder / name, mask, reference, dtype=np.uint8)
+    _write_brain(folder / artefacts.BRAIN_T1W, request.t1w, case.native_t1w, role="T1w")
+    _write_brain(folder / artefacts.BRAIN_FLAIR, request.flair, case.native_flair, role="FLAIR")
     _write_transform(folder / artefacts.T1W_TO_MNI, case.t1w_to_mni)
     _write_transform(folder / artefacts.FLAIR_TO_T1W, case.flair_to_t1w)
+
+
+def _write_brain(path: Path, scan: Path, native: NativeImage, *, role: str) -> None:
+    """The input as it came, without the face: what a reader lays the native mask over."""
+    brain = np.where(native.brain_mask, read_volume(scan, role=role).data, 0)
+    write_like(path, brain, scan, dtype=np.float32, role=role)
 
 
 def _write_transform(path: Path, transform: Affine) -> None:

@@ -99,6 +99,16 @@ def test_native_masks_lie_exactly_on_the_inputs_grid(scans: Path, results: Path,
 
 
 @pytest.mark.parametrize("role", ["T1w", "FLAIR"])
+def test_native_images_are_the_inputs_brains(scans: Path, results: Path, role: str) -> None:
+    """A reader judges a mask on the scan itself; the inputs, stripped here, are not kept."""
+    given = nib.load(scans / f"{role}.nii.gz")
+    brain = nib.load(results / f"space-{role}_desc-brain_{role}.nii.gz")
+
+    assert np.array_equal(brain.affine, given.affine)
+    assert np.array_equal(brain.get_fdata(), given.get_fdata())
+
+
+@pytest.mark.parametrize("role", ["T1w", "FLAIR"])
 def test_native_masks_hold_the_volume_that_the_report_states(results: Path, role: str) -> None:
     """Volumes in the report are the patient's, not the template's."""
     mask = nib.load(results / f"space-{role}_label-lesion_mask.nii.gz")
