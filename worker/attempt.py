@@ -6,30 +6,40 @@ job's results. An attempt that lost its claim leaves no trace.
 
 import logging
 import shutil
-import signal
 import time
 from pathlib import Path
 from uuid import UUID
 
 from dlb_core.artefacts import list_artefacts, sync_folder
-from dlb_core.errors import TimeLimitExceeded, WorkerDied
+from dlb_core.errors import Cancelled, JobNotFound, StageFailed, TimeLimitExceeded
+from dlb_core.jobs.leftovers import tidy_ended
 from dlb_core.jobs.records import Claim, Verdict
 from dlb_core.jobs.store import JobStore
 from worker.case_process import CaseDied, CaseProcess
+from worker.death import cause_of_death
 from worker.lease import Lease
+from worker.memory import OomCounters
 from worker.messages import Advanced, CaseRequest, Failed, Succeeded
 from worker.settings import WorkerSettings
+from worker.stages import Excess, StageClock
 
 logger = logging.getLogger("worker.attempt")
 
 SCRATCH = ".scratch"
 
 
-def run_job(job_id: UUID, *, store: JobStore, settings: WorkerSettings, worker_id: str) -> None:
-    """Try one job if it still waits; a doubled message ends here."""
-    claim = store.claim(job_id, settings.lease_s, worker_id=worker_id)
+def run_job(hint: UUID, *, store: JobStore, settings: WorkerSettings, worker_id: str) -> None:
+    """Try the waiting job whose turn it is; a hint too many ends here.
+
+    Parameters
+    ----------
+    hint : UUID
+        The job that the message was about: there is one hint for each job that waits, but
+        which job is begun next is the store's to say.
+    """
+    claim = store.claim(None, settings.lease_s, worker_id=worker_id)
     if claim is None:
-        logger.info("message_dropped", extra={"job_id": job_id})
+        logger.info("message_dropped", extra={"job_id": hint})
         return
     Attempt(claim, store=store, settings=settings).run()
 
@@ -43,6 +53,7 @@ class Attempt:
         self._settings = settings
         self._folder = settings.folder
         self._output = self._folder.attempt(claim.job_id, claim.fence)
+        self._stages = StageClock()
         self._lease = Lease(
             claim,
             store,
@@ -54,42 +65,45 @@ class Attempt:
     def run(self) -> None:
         """Run the case to one of its ends."""
         self._log("attempt_started")
-        try:
-            end = self._run_case()
-            if isinstance(end, Succeeded):
-                self._publish(end)
-            elif isinstance(end, Failed):
-                self._give_up(end)
-            else:
-                self._withdraw(end)
-        except CaseDied as death:
-            message = _cause_of_death(death.status)
-            self._give_up(Failed(code=WorkerDied.code, message=message, transient=True))
-        except TimeLimitExceeded as error:
-            self._give_up(Failed(code=error.code, message=str(error), transient=False))
+        end = self._run_case()
+        if isinstance(end, Succeeded):
+            self._publish(end)
+        elif isinstance(end, Failed):
+            self._give_up(end)
+        else:
+            self._withdraw(end)
 
     def _run_case(self) -> Succeeded | Failed | Verdict:
         """Run the case's process, keeping the lease, to its end or until it is unwanted."""
         scratch = self._output / SCRATCH
         scratch.mkdir(parents=True, mode=0o700)
-        deadline = time.monotonic() + self._settings.time_limit_s
-        progress = None
+        counters = OomCounters()
+        watch = _Watch(self._settings, self._stages)
         with CaseProcess(self._request(), scratch=scratch) as case:
-            while True:
-                event = case.listen(self._settings.poll_s)
-                if isinstance(event, Succeeded | Failed):
-                    return event
-                if isinstance(event, Advanced):
-                    progress = event.progress
-                verdict = self._lease.keep(progress)
-                if verdict is not Verdict.GO_ON:
-                    return verdict
-                if time.monotonic() > deadline:
-                    raise TimeLimitExceeded(
-                        f"the case took longer than this worker's limit of "
-                        f"{self._settings.time_limit_s:.0f} s: raise the limit, or use a "
-                        "faster machine"
-                    )
+            try:
+                return self._attend(case, watch)
+            except CaseDied as death:
+                return _failed(
+                    cause_of_death(death.status, counters=counters, held_mb=watch.held_mb),
+                    transient=True,
+                )
+
+    def _attend(self, case: CaseProcess, watch: "_Watch") -> Succeeded | Failed | Verdict:
+        """Listen to the case, look at the clock, and keep the lease."""
+        progress = None
+        while True:
+            event = case.listen(self._settings.poll_s)
+            if isinstance(event, Succeeded | Failed):
+                return watch.reason_for(event)
+            if isinstance(event, Advanced):
+                progress = event.progress
+                self._stages.note(progress)
+            verdict = self._lease.keep(progress, self._stages.seconds)
+            if verdict is not Verdict.GO_ON:
+                return verdict
+            too_long = watch.look(case)
+            if too_long is not None:
+                return too_long
 
     def _request(self) -> CaseRequest:
         job_id = self._claim.job_id
@@ -101,21 +115,30 @@ class Attempt:
             options=self._claim.options,
             device=self._settings.device,
             threads=self._settings.threads,
+            memory_mb=self._settings.memory_mb,
             pipeline=self._settings.pipeline,
         )
 
     def _publish(self, end: Succeeded) -> None:
         """Make the results the job's, then delete what is no longer needed."""
-        claim = self._claim
         shutil.rmtree(self._output / SCRATCH)
         artefacts = list_artefacts(self._output)
-        _make_durable(self._output, up_to=self._folder.job(claim.job_id))
-        if not self._lease.insist(lambda: self._store.finish(claim, artefacts, end.totals)):
-            self._withdraw(self._store.verdict(claim))
+        _make_durable(self._output, up_to=self._folder.job(self._claim.job_id))
+
+        def finish() -> bool:
+            return self._store.finish(
+                self._claim,
+                artefacts,
+                end.totals,
+                keep_inputs=self._settings.keep_inputs,
+                stage_s=self._stages.seconds,
+            )
+
+        if not self._lease.insist(finish):
+            self._withdraw(self._store.verdict(self._claim))
             return
         self._log("job_successful", artefacts=len(artefacts))
-        self._folder.remove_inputs(claim.job_id)
-        self._folder.remove_other_attempts(claim.job_id, claim.fence)
+        self._tidy()
 
     def _give_up(self, end: Failed) -> None:
         """Record why the attempt failed; the job fails, or waits for another attempt."""
@@ -124,28 +147,44 @@ class Attempt:
             self._withdraw(self._store.verdict(self._claim))
             return
         self._log("job_failed" if final else "attempt_failed", code=end.code)
+        self._remove_output()
         if final:
-            self._folder.remove_job(self._claim.job_id)
-        else:
-            self._remove_output()
+            self._tidy()
 
     def _record(self, end: Failed) -> bool:
         if not end.transient:
-            return self._store.fail(self._claim, end.code, end.message)
+            return self._store.fail(
+                self._claim,
+                end.code,
+                end.message,
+                keep_inputs=not end.input_at_fault,
+                stage_s=self._stages.seconds,
+            )
         return self._store.retry_or_fail(
-            self._claim, end.code, end.message, max_attempts=self._settings.max_attempts
+            self._claim,
+            end.code,
+            end.message,
+            max_attempts=self._settings.max_attempts,
+            pause_s=self._settings.retry_pause_s,
+            stage_s=self._stages.seconds,
         )
 
     def _withdraw(self, verdict: Verdict) -> None:
         """Stop without a result: on request, or because the job is no longer ours."""
         claim = self._claim
         self._log("attempt_withdrawn", verdict=verdict)
-        if verdict is Verdict.CANCELLED and self._lease.insist(lambda: self._store.dismiss(claim)):
-            self._folder.remove_job(claim.job_id)
-            return
         self._remove_output()
+        if verdict is Verdict.CANCELLED and self._lease.insist(lambda: self._store.dismiss(claim)):
+            self._tidy()
         if verdict is Verdict.WORKER_STOPPING:
             self._lease.insist(lambda: self._store.release(claim))
+
+    def _tidy(self) -> None:
+        """Delete what the job, which has ended, no longer needs."""
+        try:
+            tidy_ended(self._store.get(self._claim.job_id), self._folder)
+        except JobNotFound:
+            self._folder.remove_job(self._claim.job_id)
 
     def _remove_output(self) -> None:
         self._folder.remove_attempt(self._claim.job_id, self._claim.fence)
@@ -156,6 +195,54 @@ class Attempt:
         logger.info(event, extra=known | fields)
 
 
+class _Watch:
+    """Looks at a running case's clock and memory."""
+
+    def __init__(self, settings: WorkerSettings, stages: StageClock) -> None:
+        self._settings = settings
+        self._stages = stages
+        self._deadline = time.monotonic() + settings.time_limit_s
+        self._asked: TimeLimitExceeded | None = None
+        self.held_mb: int | None = None
+        """Memory that the case held when last looked at."""
+
+    def look(self, case: CaseProcess) -> Failed | None:
+        """Say why the case is to be ended, if it is; ask it to stop when it is late."""
+        self.held_mb = case.held_mb or self.held_mb
+        if time.monotonic() > self._deadline:
+            return _failed(
+                TimeLimitExceeded(
+                    f"the case took longer than this worker's limit of "
+                    f"{self._settings.time_limit_s:.0f} s: raise the limit, or use a faster machine"
+                ),
+                transient=False,
+            )
+        excess = self._stages.excess(self._settings.any_stage, self._settings.stage_limits)
+        if excess is Excess.HARD:
+            return _failed(self._stuck(), transient=True)
+        if excess is Excess.SOFT and self._asked is None:
+            self._asked = self._stuck()
+            case.ask_to_stop()
+        return None
+
+    def reason_for(self, end: Succeeded | Failed) -> Succeeded | Failed:
+        """A case that stopped because it was late says only that it was told to."""
+        if isinstance(end, Failed) and end.code == Cancelled.code and self._asked is not None:
+            return _failed(self._asked, transient=True)
+        return end
+
+    def _stuck(self) -> TimeLimitExceeded:
+        stage = self._stages.stage
+        return TimeLimitExceeded(
+            f"the case stayed in stage {stage} for {self._stages.in_stage_s:.0f} s, longer than "
+            "this worker allows: raise the limit, or use a faster machine"
+        )
+
+
+def _failed(error: StageFailed, *, transient: bool) -> Failed:
+    return Failed(code=error.code, message=str(error), transient=transient)
+
+
 def _make_durable(folder: Path, *, up_to: Path) -> None:
     """Sync the entries of a folder and of those that hold it; its files are synced already."""
     while True:
@@ -163,19 +250,3 @@ def _make_durable(folder: Path, *, up_to: Path) -> None:
         if folder == up_to:
             return
         folder = folder.parent
-
-
-def _cause_of_death(status: int) -> str:
-    """Say what ended the case's process, from its exit status."""
-    if status == -signal.SIGKILL:
-        return (
-            "the process working on this case was killed, most likely because memory ran out: "
-            "give the worker about 4 GB for each case"
-        )
-    if status < 0:
-        name = signal.Signals(-status).name
-        return f"the process working on this case crashed ({name}): see the worker's log"
-    return (
-        f"the process working on this case ended without a result (exit status {status}): "
-        "see the worker's log"
-    )

@@ -8,13 +8,14 @@ import errno
 import importlib
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
 from typing import Any, BinaryIO
 
 from dlb_core.contracts import Progress
-from dlb_core.errors import DiskFull, DlbError, TransientError
+from dlb_core.errors import DiskFull, DlbError, InputError, OutOfMemory, TransientError
 from dlb_core.jobs.logs import configure_logging
 from worker.messages import Advanced, CaseRequest, Failed, Succeeded
 
@@ -22,7 +23,10 @@ logger = logging.getLogger("worker.case")
 
 ORPHANED_STATUS = 75
 """Exit status of a case whose worker is gone."""
-OUT_OF_MEMORY = "the case ran out of memory: give the worker about 4 GB for each case"
+OUT_OF_MEMORY_TEXT = "the case ran out of memory: give the worker about 4 GB for each case"
+ALLOCATION_FAILED = ("can't allocate memory", "out of memory")
+"""How PyTorch says so, in plain RuntimeErrors."""
+MIB = 1024 * 1024
 DISK_FULL = "no room left for the results: free disk space in the data folder"
 
 
@@ -32,35 +36,76 @@ def main() -> None:
     # Ctrl-C in a terminal reaches every process of the group: the worker decides for us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(int(sys.argv[1]), "wb", buffering=0) as events:
-        request = CaseRequest.model_validate_json(sys.stdin.buffer.readline())
-        threading.Thread(target=_exit_with_the_worker, daemon=True).start()
-        _tell(events, _outcome(request, events))
+        line, more = _first_line()
+        request = CaseRequest.model_validate_json(line)
+        stop = threading.Event()
+        if more:
+            stop.set()
+        threading.Thread(target=_heed_the_worker, args=(stop,), daemon=True).start()
+        _limit_memory(request.memory_mb)
+        _tell(events, _outcome(request, events, stop))
 
 
-def _exit_with_the_worker() -> None:
-    """End this process when the worker's end of stdin closes: nobody wants the result."""
-    # Not through `sys.stdin`, whose lock a thread must not hold when the interpreter ends.
+def _first_line() -> tuple[bytes, bytes]:
+    """Read the request, and whatever came with it."""
+    # Not through `sys.stdin`: what it had read ahead would be hidden from `_heed_the_worker`,
+    # which cannot use it either, since a thread must not hold its lock when the interpreter ends.
+    text = b""
+    while b"\n" not in text:
+        chunk = os.read(0, 65536)
+        if not chunk:
+            sys.exit(ORPHANED_STATUS)
+        text += chunk
+    line, _, more = text.partition(b"\n")
+    return line, more
+
+
+def _heed_the_worker(stop: threading.Event) -> None:
+    """Stop between two steps when asked to, and at once when the worker's end of stdin closes."""
     while os.read(0, 4096):
-        pass
+        stop.set()
     os._exit(ORPHANED_STATUS)
 
 
-def _outcome(request: CaseRequest, events: BinaryIO) -> Succeeded | Failed:
+def _limit_memory(memory_mb: int | None) -> None:
+    """Make too large a demand fail here, before the kernel kills somebody for it."""
+    if memory_mb is not None:
+        limit = memory_mb * MIB
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _outcome(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> Succeeded | Failed:
     """Run the pipeline; whatever it raises becomes a cause that the caller may read."""
     try:
-        return Succeeded(totals=_run(request, events))
+        return Succeeded(totals=_run(request, events, stop))
     except DlbError as error:
-        transient = isinstance(error, TransientError)
-        return Failed(code=error.code, message=str(error), transient=transient)
-    except MemoryError:
-        logger.exception("case_out_of_memory")
-        return Failed(code="out-of-memory", message=OUT_OF_MEMORY, transient=True)
+        return Failed(
+            code=error.code,
+            message=str(error),
+            transient=isinstance(error, TransientError),
+            input_at_fault=isinstance(error, InputError),
+        )
     except OSError as error:
         if error.errno == errno.ENOSPC:
             return Failed(code=DiskFull.code, message=DISK_FULL, transient=True)
+        if error.errno == errno.ENOMEM:
+            return _out_of_memory()
         return _unexpected(error)
     except Exception as error:
-        return _unexpected(error)
+        return _out_of_memory() if _is_out_of_memory(error) else _unexpected(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: in Python, in PyTorch on a CPU, or on a GPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in ALLOCATION_FAILED)
+
+
+def _out_of_memory() -> Failed:
+    logger.exception("case_out_of_memory")
+    return Failed(code=OutOfMemory.code, message=OUT_OF_MEMORY_TEXT, transient=True)
 
 
 def _unexpected(error: Exception) -> Failed:
@@ -70,7 +115,7 @@ def _unexpected(error: Exception) -> Failed:
     return Failed(code="internal-error", message=message, transient=False)
 
 
-def _run(request: CaseRequest, events: BinaryIO) -> dict[str, Any]:
+def _run(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> dict[str, Any]:
     """Call the pipeline."""
     module, function = request.pipeline.split(":")
     segment_case = getattr(importlib.import_module(module), function)
@@ -88,8 +133,7 @@ def _run(request: CaseRequest, events: BinaryIO) -> dict[str, Any]:
         device=request.device,
         num_threads=request.threads,
         on_progress=advance,
-        # The worker stops a case by ending this process.
-        should_stop=lambda: False,
+        should_stop=stop.is_set,
     )
     totals: dict[str, Any] = report.totals.model_dump(mode="json")
     return totals

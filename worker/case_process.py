@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import IO, Self
 
+from worker.memory import resident_mb
 from worker.messages import EVENT, Advanced, CaseRequest, Failed, Succeeded
 
 STOP_GRACE_S = 3.0
@@ -72,6 +73,17 @@ class CaseProcess:
             self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
         return EVENT.validate_json(line)
+
+    def ask_to_stop(self) -> None:
+        """Ask the case to stop between two steps; its outcome is then `Cancelled`'s."""
+        with contextlib.suppress(BrokenPipeError):
+            self._stdin.write(b"stop\n")
+            self._stdin.flush()
+
+    @property
+    def held_mb(self) -> int | None:
+        """Memory that the process holds, in MiB, if that can be read."""
+        return resident_mb(self._process.pid)
 
     def _stop(self) -> None:
         """End the process, if it still runs, and let go of it."""

@@ -16,7 +16,13 @@ T = TypeVar("T")
 class ClaimKeeper(Protocol):
     """What a lease needs of the job store."""
 
-    def heartbeat(self, claim: Claim, progress: Progress | None = None) -> bool:
+    def heartbeat(
+        self,
+        claim: Claim,
+        progress: Progress | None = None,
+        *,
+        stage_s: dict[str, float] | None = None,
+    ) -> bool:
         """Renew; False when the work must stop."""
 
     def verdict(self, claim: Claim) -> Verdict:
@@ -59,13 +65,15 @@ class Lease:
         self._renewed = self._looked = clock()
         self._noted: Progress | None = None
 
-    def keep(self, progress: Progress | None) -> Verdict:
+    def keep(self, progress: Progress | None, stage_s: dict[str, float] | None = None) -> Verdict:
         """Renew, note progress or look, whichever is due.
 
         Parameters
         ----------
         progress : Progress or None
             How far the case is, as last heard.
+        stage_s : dict, optional
+            Seconds in each stage until now; noted with progress only.
 
         Returns
         -------
@@ -73,7 +81,7 @@ class Lease:
             LOST, too, when the store was away for longer than the lease.
         """
         try:
-            return self._keep(progress)
+            return self._keep(progress, stage_s)
         except StoreUnavailable:
             if self._clock() - self._renewed < self._claim.lease_s:
                 return Verdict.GO_ON
@@ -99,14 +107,20 @@ class Lease:
                     raise
                 time.sleep(self._poll_s)
 
-    def _keep(self, progress: Progress | None) -> Verdict:
+    def _keep(self, progress: Progress | None, stage_s: dict[str, float] | None) -> Verdict:
         now = self._clock()
         if self._renewal_is_due(progress, now):
-            held = self._store.heartbeat(self._claim, progress)
+            held = self._renew(progress, stage_s)
             self._renewed = self._clock()
             self._noted = progress
             return Verdict.GO_ON if held else self._look(now)
         return self._look(now) if now - self._looked >= self._poll_s else Verdict.GO_ON
+
+    def _renew(self, progress: Progress | None, stage_s: dict[str, float] | None) -> bool:
+        if progress == self._noted:
+            # Nothing that a caller sees has changed: the row's visible part must not either.
+            return self._store.heartbeat(self._claim)
+        return self._store.heartbeat(self._claim, progress, stage_s=stage_s)
 
     def _look(self, now: float) -> Verdict:
         self._looked = now

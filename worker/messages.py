@@ -1,7 +1,8 @@
 """What a worker and the process that runs its case say to each other: JSON lines on pipes.
 
-The case gets one `CaseRequest` on stdin, and takes the end of stdin for "stop". It answers on
-a pipe of its own (libraries print to stdout) with `Progress` lines and one outcome.
+The case gets one `CaseRequest` on stdin. Another line asks it to stop between two steps, and the
+end of stdin means "stop at once". It answers on a pipe of its own (libraries print to stdout) with
+`Progress` lines and one outcome.
 """
 
 from pathlib import Path
@@ -22,6 +23,8 @@ class CaseRequest(Message):
     options: SegmentationOptions
     device: Annotated[Device, Field(strict=False)]
     threads: int | None
+    memory_mb: int | None
+    """Most that the case may hold; more is refused to it."""
     pipeline: str
 
 
@@ -54,6 +57,8 @@ class Failed(Message):
     message: str
     transient: bool
     """Another try might go well."""
+    input_at_fault: bool = False
+    """No try can go well with these images."""
 
 
 Event = Annotated[Advanced | Succeeded | Failed, Field(discriminator="kind")]

@@ -2,17 +2,29 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dlb_core.bundled import default_bundle
-from dlb_core.contracts import Device
+from dlb_core.contracts import Device, Stage
 from dlb_core.environment import read_settings
+from dlb_core.errors import BadOption
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import MAX_ATTEMPTS
+from worker.stages import Limits, parse_limits
 
 PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+def _limits(given: Any) -> Any:
+    """Read the limits that stand in a variable."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return parse_limits(given)
+    except BadOption as error:
+        raise ValueError(str(error)) from error
 
 
 class WorkerSettings(BaseModel):
@@ -39,6 +51,20 @@ class WorkerSettings(BaseModel):
     """Shortest pause between two notes of progress within one stage."""
     time_limit_s: PositiveSeconds = 7200.0
     """A case that takes longer fails."""
+    stage_soft_s: PositiveSeconds = 3600.0
+    """A case that stays longer in one stage is asked to stop, and tried again."""
+    stage_hard_s: PositiveSeconds = 4500.0
+    """A case that stays longer in one stage is ended, and tried again."""
+    stage_limits: Annotated[dict[Stage, Limits], BeforeValidator(_limits)] = Field(
+        default_factory=dict
+    )
+    """Limits of single stages in place of these, e.g. `registration=600:700`."""
+    retry_pause_s: Annotated[float, Field(ge=0)] = 30.0
+    """Pause between an attempt that failed and the next."""
+    memory_mb: Annotated[int, Field(ge=256)] | None = None
+    """MiB that a case may hold; None: as much as there is."""
+    keep_inputs: bool = False
+    """Whether a successful job's images are kept as long as its results."""
     max_attempts: Annotated[int, Field(ge=1)] = MAX_ATTEMPTS
     pipeline: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "dlb_core.pipeline:segment_case"
     """`module:function` that segments one case."""
@@ -47,7 +73,14 @@ class WorkerSettings(BaseModel):
     def _lease_outlives_heartbeats(self) -> Self:
         if self.lease_s < 2 * self.heartbeat_s:
             raise ValueError("lease_s must be at least twice heartbeat_s")
+        if self.stage_soft_s > self.stage_hard_s:
+            raise ValueError("stage_soft_s must not be above stage_hard_s")
         return self
+
+    @property
+    def any_stage(self) -> Limits:
+        """Limits of a stage that has none of its own."""
+        return Limits(self.stage_soft_s, self.stage_hard_s)
 
     @property
     def folder(self) -> DataFolder:

@@ -35,6 +35,6 @@ def _store() -> JobStore:
 
 @shared_task(name=SEGMENT_TASK, bind=True)  # type: ignore[untyped-decorator]
 def segment(task: object, job_id: str) -> None:
-    """Try one job. Safe to run twice, or too late."""
+    """Try the job whose turn it is, which this one may not be. Safe to run twice, or too late."""
     worker_id: str = task.request.hostname  # type: ignore[attr-defined]
     run_job(UUID(job_id), store=_store(), settings=_settings(), worker_id=worker_id)

@@ -4,6 +4,7 @@ Any number of dispatchers may run, and each may die at any point: all they decid
 guarded change in SQL, and hints may be doubled.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -11,10 +12,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from dlb_core.contracts import JobState
-from dlb_core.errors import TransientError
+from dlb_core.errors import JobNotFound, TransientError
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.leftovers import remove_leftovers
+from dlb_core.jobs.leftovers import remove_leftovers, tidy_ended
 from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore, utc_now
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,12 @@ class Dispatcher:
         for job_id in expired.dismissed:
             logger.info("job_dismissed", extra={"job_id": job_id})
         for job_id in expired.failed + expired.dismissed:
-            self._folder.remove_job(job_id)
+            self._tidy_one(job_id)
+
+    def _tidy_one(self, job_id: UUID) -> None:
+        """Delete what a job that ended here no longer needs."""
+        with contextlib.suppress(JobNotFound):
+            tidy_ended(self._store.get(job_id), self._folder)
 
     def _tidy(self) -> None:
         """Delete what crashes left of ended jobs: at the start, then every hour."""
@@ -143,13 +148,13 @@ class Dispatcher:
 
     def _send_hints(self) -> None:
         """Send new jobs' hints; stale ones' too, if some hint must have been lost."""
-        waiting = self._store.counts_by_state()[JobState.ACCEPTED]
-        if waiting == 0:
+        now = self._clock()
+        ready = self._store.count_ready(now)
+        if ready == 0:
             return
         # While as many hints wait as jobs do, a job is only waiting its turn: sending more
         # would let the queue grow without end.
-        lost = self._queue.length() < waiting
-        now = self._clock()
+        lost = self._queue.length() < ready
         due = self._store.due_for_dispatch(now, self._stale_after if lost else None)
         sent: list[UUID] = []
         try:

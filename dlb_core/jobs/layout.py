@@ -100,11 +100,10 @@ class DataFolder:
             folder.parent.rmdir()
             folder.parent.parent.rmdir()
 
-    def remove_other_attempts(self, job_id: UUID, fence: int) -> None:
-        """Delete what every attempt but one wrote."""
-        kept = self.attempt(job_id, fence)
+    def remove_attempts(self, job_id: UUID, *, up_to: int, but: int | None = None) -> None:
+        """Delete what the attempts up to a fence wrote, perhaps but one."""
         # Someone else may be removing the whole job.
         with contextlib.suppress(FileNotFoundError):
-            for path in kept.parent.iterdir():
-                if path != kept:
+            for path in (self.job(job_id) / "attempts").iterdir():
+                if path.name.isdecimal() and int(path.name) <= up_to and path.name != str(but):
                     shutil.rmtree(path, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Delete what a crash left behind of jobs that have ended.
+"""Delete what a job that has ended no longer needs, at once or after a crash.
 
-Whoever ends a job deletes its scans right after; a process killed in between cannot. What has
-no row at all is the service's to find: it knows which uploads are still coming in.
+Whoever ends a job tidies right after; a process killed in between cannot. What has no row at all
+is the service's to find: it knows which uploads are still coming in.
 """
 
 from uuid import UUID
@@ -14,7 +14,7 @@ from dlb_core.jobs.store import JobStore
 
 
 def remove_leftovers(store: JobStore, folder: DataFolder) -> None:
-    """Look at every job's folder, and delete what an ended job no longer needs.
+    """Look at every job's folder, and tidy those of jobs that have ended.
 
     Raises
     ------
@@ -26,14 +26,25 @@ def remove_leftovers(store: JobStore, folder: DataFolder) -> None:
             job = store.get(UUID(path.name))
         except (ValueError, JobNotFound):
             continue
-        if job.state in FINAL_STATES:
-            _tidy(job, folder)
+        tidy_ended(job, folder)
 
 
-def _tidy(job: JobRecord, folder: DataFolder) -> None:
-    """Keep a successful job's results and nothing else."""
-    if job.state is not JobState.SUCCESSFUL:
+def tidy_ended(job: JobRecord, folder: DataFolder) -> None:
+    """Keep a successful job's results, and images that are to be kept, and nothing else.
+
+    Parameters
+    ----------
+    job : JobRecord
+        One that has not ended is left alone. One that has may have been retried since it was
+        read: what a later attempt writes stays.
+    folder : DataFolder
+    """
+    if job.state not in FINAL_STATES:
+        return
+    has_results = job.state is JobState.SUCCESSFUL and job.expired is None
+    if not has_results and not job.keep_inputs:
         folder.remove_job(job.id)
         return
-    folder.remove_inputs(job.id)
-    folder.remove_other_attempts(job.id, job.fence)
+    if not job.keep_inputs:
+        folder.remove_inputs(job.id)
+    folder.remove_attempts(job.id, up_to=job.fence, but=job.fence if has_results else None)

@@ -33,6 +33,7 @@ WORKER_SETTINGS = {
     "DLB_HEARTBEAT_S": "0.5",
     "DLB_POLL_S": "0.2",
     "DLB_THREADS": "1",
+    "DLB_RETRY_PAUSE_S": "0.5",
 }
 SHORT_LEASE = {"DLB_LEASE_S": "1.5", "DLB_HEARTBEAT_S": "0.3"}
 """For workers that are to lose their lease. Others keep the long one of every installation: a

@@ -2,8 +2,9 @@
 
 It has the signature, the progress and the artefacts' manners of the real one, without its
 minutes. The options' label asks for more: `pace-0.05` sleeps between its 75 steps, `crash`
-kills its own process in the middle and leaves a temporary file, `leak` fails with a path in its
-message, `full` finds the disk full.
+kills its own process in the middle and leaves a temporary file, `segv` crashes it, `leak` fails
+with a path in its message, `full` finds the disk full, `greedy` asks for more memory than there
+is, `deaf` hangs in a stage and hears nothing, `late` hangs until it is told to stop.
 """
 
 import errno
@@ -60,6 +61,8 @@ def segment_case(
 
 def _walk(label: str, on_progress: ProgressCallback, should_stop: StopCallback) -> None:
     pace_s = float(label.removeprefix("pace-")) if label.startswith("pace-") else 0.0
+    while label == "late" and not should_stop():
+        time.sleep(0.02)
     for done in range(NUM_NETWORKS + 1):
         if should_stop():
             raise Cancelled("told to stop")
@@ -73,6 +76,12 @@ def _misbehave(label: str) -> None:
     if label == "crash":
         tempfile.mkstemp(prefix=LITTER)
         os.kill(os.getpid(), signal.SIGKILL)
+    if label == "segv":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if label == "greedy":
+        np.ones(2**40, dtype=np.uint8)
+    if label == "deaf":
+        time.sleep(600)
     if label == "leak":
         raise RuntimeError("cannot open /home/secret/patient.nii")
     if label == "full":

@@ -25,7 +25,7 @@ from job_harness import (
 from redis import Redis
 
 from dlb_core.artefacts import sha256_of
-from dlb_core.contracts import FINAL_STATES, JobState
+from dlb_core.contracts import FINAL_STATES, JobState, Outcome
 from dlb_core.errors import StoreUnavailable
 from dlb_core.jobs.queue import redis_url
 
@@ -189,7 +189,11 @@ def test_a_job_whose_workers_always_die_fails_with_the_cause(installation: Insta
     assert job.error_message is not None
     assert "died or stopped answering 3 times" in job.error_message
     assert "inference" in job.error_message
-    wait_until(lambda: not installation.folder.job(job_id).exists())
+    assert [attempt.outcome for attempt in job.log] == [Outcome.SILENT] * 3
+    left = installation.folder.job(job_id)
+    wait_until(
+        lambda: [path.name for path in sorted(left.glob("*/*"))] == ["FLAIR.nii.gz", "T1w.nii.gz"]
+    )
 
 
 @pytest.mark.parametrize("installation", ["valkey"], indirect=True)

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -10,7 +11,8 @@ import pytest
 from job_harness import HERE, ROOT, write_image
 from quick_pipeline import LITTER
 
-from dlb_core.contracts import JobState, SegmentationOptions
+from dlb_core.contracts import JobState, Outcome, Priority, SegmentationOptions
+from dlb_core.errors import InputsGone
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore, open_store
 from worker.attempt import Attempt, run_job
@@ -22,19 +24,23 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         self.settings = WorkerSettings(
-            data=root, poll_s=0.05, threads=1, pipeline="quick_pipeline:segment_case"
+            data=root,
+            poll_s=0.05,
+            threads=1,
+            retry_pause_s=0.0,
+            pipeline="quick_pipeline:segment_case",
         )
         self.folder = self.settings.folder
         self.folder.create()
         self.store: JobStore = open_store(self.settings.store_url)
 
-    def accept(self, label: str = "") -> UUID:
+    def accept(self, label: str = "", *, priority: Priority = Priority.ROUTINE) -> UUID:
         """Accept a job with a small pair."""
         job_id = uuid4()
         self.folder.inputs(job_id).mkdir(parents=True)
         for role in ("T1w", "FLAIR"):
             write_image(self.folder.input(job_id, role), (12, 12, 12))
-        self.store.insert(job_id, SegmentationOptions(label=label), {})
+        self.store.insert(job_id, SegmentationOptions(label=label), {}, priority=priority)
         return job_id
 
     def run(self, job_id: UUID, **changes: object) -> JobRecord:
@@ -42,6 +48,11 @@ class Bench:
         settings = WorkerSettings.model_validate(self.settings.model_dump() | changes)
         run_job(job_id, store=self.store, settings=settings, worker_id="w")
         return self.store.get(job_id)
+
+    def files_of(self, job: JobRecord) -> list[str]:
+        """What is left of a job on disk."""
+        folder = self.folder.job(job.id)
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 @pytest.fixture
@@ -58,7 +69,105 @@ def test_a_case_beyond_its_time_limit_is_ended(bench: Bench) -> None:
     job = bench.run(bench.accept("pace-60"), time_limit_s=0.5)
 
     assert (job.state, job.error_code) == (JobState.FAILED, "time-limit")
-    assert not bench.folder.job(job.id).exists()
+    assert bench.files_of(job) == ["inputs"]
+
+
+def test_a_case_that_is_late_in_a_stage_is_asked_to_stop(bench: Bench) -> None:
+    """The soft limit lets it end between two steps, with the stage as the cause."""
+    job = bench.run(bench.accept("late"), stage_soft_s=0.3, stage_hard_s=60.0)
+
+    assert (job.state, job.attempts) == (JobState.ACCEPTED, 1)
+    assert job.log[0].error_code == "time-limit"
+    assert "in stage reading" in (job.log[0].error_message or "")
+
+
+def test_a_case_that_hears_nothing_is_ended_at_the_hard_limit(bench: Bench) -> None:
+    """A library that hangs asks nobody whether to go on; the last attempt names the stage."""
+    limits = {"stage_limits": "inference=0.2:0.6", "max_attempts": 1}
+    job = bench.run(bench.accept("deaf"), **limits)
+
+    assert (job.state, job.error_code) == (JobState.FAILED, "time-limit")
+    assert "in stage inference" in (job.error_message or "")
+    assert job.log[0].stage_s["inference"] >= 0.6
+
+
+@pytest.mark.parametrize(
+    ("label", "code", "words"),
+    [
+        ("segv", "case-crashed", "SIGSEGV"),
+        ("crash", "case-killed", "killed"),
+        ("greedy", "out-of-memory", "memory"),
+        ("leak", "internal-error", "RuntimeError"),
+    ],
+)
+def test_each_way_to_die_has_its_own_cause(bench: Bench, label: str, code: str, words: str) -> None:
+    """ "Worker died" hides what the operator must do: buy memory, file a bug, find the killer."""
+    job = bench.run(bench.accept(label), max_attempts=1, memory_mb=2048)
+
+    assert (job.state, job.error_code) == (JobState.FAILED, code)
+    assert words in (job.error_message or "")
+    assert bench.files_of(job) == ["inputs"]
+
+
+def test_a_failed_job_can_be_tried_again(bench: Bench) -> None:
+    """Its images were kept for that; its log keeps what went wrong before."""
+    job = bench.run(bench.accept("pace-0.01"), time_limit_s=0.1)
+    assert job.state is JobState.FAILED
+
+    bench.store.retry(job.id)
+    job = bench.run(job.id)
+
+    assert (job.state, job.attempts, job.error_code) == (JobState.SUCCESSFUL, 1, None)
+    assert [attempt.outcome for attempt in job.log] == [Outcome.FAILED, Outcome.SUCCESSFUL]
+    assert bench.files_of(job) == ["attempts"]
+
+
+def test_images_at_fault_are_not_kept(bench: Bench) -> None:
+    """No other attempt could go well with them."""
+    job_id = bench.accept()
+    write_image(bench.folder.input(job_id, "FLAIR"), (12, 12, 13))
+
+    job = bench.run(job_id)
+
+    assert (job.state, job.error_code) == (JobState.FAILED, "grid-mismatch")
+    assert bench.files_of(job) == []
+    with pytest.raises(InputsGone):
+        bench.store.retry(job_id)
+
+
+def test_a_successful_jobs_images_stay_if_the_operator_wants_them(bench: Bench) -> None:
+    """Some sites must be able to show what a result was made from."""
+    kept = bench.run(bench.accept(), keep_inputs=True)
+    deleted = bench.run(bench.accept())
+
+    assert bench.files_of(kept) == ["attempts", "inputs"]
+    assert bench.files_of(deleted) == ["attempts"]
+
+
+def test_a_cancelled_case_keeps_its_images_only_for_a_caller_who_did_not_delete(
+    bench: Bench,
+) -> None:
+    """Cancelled is not deleted: one may be tried again, of the other nothing stays."""
+    for discard, left in ((False, ["inputs"]), (True, [])):
+        job_id = bench.accept("deaf")
+        canceller = threading.Timer(0.5, bench.store.request_cancel, [job_id], {"discard": discard})
+        canceller.start()
+        job = bench.run(job_id)
+        canceller.join()
+
+        assert job.state is JobState.DISMISSED
+        assert bench.files_of(job) == left
+
+
+def test_the_most_urgent_job_is_begun_whichever_the_hint_was_about(bench: Bench) -> None:
+    """Hints lie in the broker in the order they came; the store says whose turn it is."""
+    routine = bench.accept()
+    stat = bench.accept(priority=Priority.STAT)
+
+    bench.run(routine)
+
+    assert bench.store.get(stat).state is JobState.SUCCESSFUL
+    assert bench.store.get(routine).state is JobState.ACCEPTED
 
 
 def test_a_full_disk_is_tried_again_with_the_scans_kept(bench: Bench) -> None:

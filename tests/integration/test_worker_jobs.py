@@ -78,11 +78,11 @@ def test_a_case_that_crashes_every_time_fails_with_the_signal(installation: Inst
     """Three kills by the kernel are no reason to try for ever, nor to say "worker died" only."""
     job = installation.wait_for_end(installation.submit(label="crash"))
 
-    assert (job.state, job.error_code, job.attempts) == (JobState.FAILED, "worker-died", 3)
+    assert (job.state, job.error_code, job.attempts) == (JobState.FAILED, "case-killed", 3)
     assert job.error_message is not None
-    assert "memory ran out" in job.error_message
+    assert "was killed" in job.error_message
     assert "tried 3 times" in job.error_message
-    wait_until(lambda: not installation.folder.job(job.id).exists())
+    assert [attempt.error_code for attempt in job.log] == ["case-killed"] * 3
 
 
 def test_a_running_job_stops_when_cancelled(installation: Installation) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from dlb_core.contracts import JobState, SegmentationOptions
+from dlb_core.contracts import JobState, Priority, SegmentationOptions
 from dlb_core.errors import StoreUnavailable
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.layout import DataFolder
@@ -179,17 +179,48 @@ def test_waking_sends_a_new_job_without_waiting_for_the_next_round(
     assert queue.waiting == [job_id]
 
 
-def test_files_of_a_job_that_fails_here_are_deleted(
+def test_files_of_a_job_that_fails_here_are_tidied(
     store: JobStore, queue: Queue, folder: DataFolder
 ) -> None:
-    """Nobody will need the scans again, and no worker is left to delete them."""
-    job_id = accept(store, folder)
-    store.claim(job_id, lease_s=-1.0)
+    """No worker is left to do it: the images stay for a retry, half results do not."""
+    failed, cancelled = accept(store, folder), accept(store, folder)
+    for job_id in (failed, cancelled):
+        store.claim(job_id, lease_s=-1.0)
+        folder.attempt(job_id, 1).mkdir(parents=True)
+    store.request_cancel(cancelled)
 
     make_dispatcher(store, queue, folder).run_once()
 
-    assert store.get(job_id).state is JobState.FAILED
-    assert not folder.job(job_id).exists()
+    assert store.get(failed).state is JobState.FAILED
+    assert folder.input(failed, "T1w").exists()
+    assert not folder.attempt(failed, 1).exists()
+    assert store.get(cancelled).state is JobState.DISMISSED
+    assert not folder.job(cancelled).exists()
+
+
+def test_jobs_are_hinted_at_in_the_order_of_their_turns(
+    store: JobStore, queue: Queue, folder: DataFolder
+) -> None:
+    """Whoever looks at the broker sees what comes next."""
+    research, routine, stat = (
+        store.insert(uuid4(), SegmentationOptions(), {}, priority=priority).id
+        for priority in (Priority.RESEARCH, Priority.ROUTINE, Priority.STAT)
+    )
+
+    make_dispatcher(store, queue, folder).run_once()
+
+    assert queue.waiting == [stat, routine, research]
+
+
+def test_a_job_that_pauses_gets_no_hint(store: JobStore, queue: Queue, folder: DataFolder) -> None:
+    """Its hint would be spent on nothing."""
+    claim = store.claim(accept(store, folder), 30.0)
+    assert claim is not None
+    store.retry_or_fail(claim, "disk-full", "no room", max_attempts=2, pause_s=3600)
+
+    make_dispatcher(store, queue, folder).run_once()
+
+    assert queue.waiting == []
 
 
 def test_leftovers_of_ended_jobs_go_and_everything_else_stays(

@@ -21,7 +21,13 @@ class Store:
         self.away = False
         self.answer = Verdict.GO_ON
 
-    def heartbeat(self, claim: Claim, progress: Progress | None = None) -> bool:
+    def heartbeat(
+        self,
+        claim: Claim,
+        progress: Progress | None = None,
+        *,
+        stage_s: dict[str, float] | None = None,
+    ) -> bool:
         """Note a renewal."""
         self._answer()
         self.notes.append(progress)

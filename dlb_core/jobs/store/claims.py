@@ -159,15 +159,22 @@ class Claims(Sessions):
             "totals": totals,
             "keep_inputs": keep_inputs,
         }
-        noted = self._over(Outcome.SUCCESSFUL) | {"stage": Stage.DONE}
         return self._update_held(
             claim,
             values | self._ended(JobState.SUCCESSFUL),
             JobRow.cancel_requested.is_(False),
-            noted=noted if stage_s is None else noted | {"stage_s": stage_s},
+            noted=self._over(Outcome.SUCCESSFUL, stage_s=stage_s) | {"stage": Stage.DONE},
         )
 
-    def fail(self, claim: Claim, code: str, message: str, *, keep_inputs: bool = True) -> bool:
+    def fail(
+        self,
+        claim: Claim,
+        code: str,
+        message: str,
+        *,
+        keep_inputs: bool = True,
+        stage_s: dict[str, float] | None = None,
+    ) -> bool:
         """End a job with a cause; False when the claim was lost.
 
         Parameters
@@ -181,7 +188,7 @@ class Claims(Sessions):
         return self._update_held(
             claim,
             values | self._ended(JobState.FAILED),
-            noted=self._over(Outcome.FAILED, code, message),
+            noted=self._over(Outcome.FAILED, code, message, stage_s=stage_s),
         )
 
     def dismiss(self, claim: Claim) -> bool:
@@ -211,6 +218,7 @@ class Claims(Sessions):
         *,
         max_attempts: int,
         pause_s: float = RETRY_PAUSE_S,
+        stage_s: dict[str, float] | None = None,
     ) -> bool:
         """End an attempt that another one might mend; False when the claim was lost.
 
@@ -218,14 +226,15 @@ class Claims(Sessions):
         with this cause.
         """
         if claim.attempt >= max_attempts:
-            return self.fail(claim, code, f"{message} (tried {claim.attempt} times)")
+            tried = f"{message} (tried {claim.attempt} times)"
+            return self.fail(claim, code, tried, stage_s=stage_s)
         now = self._clock()
         values = WAITING | {"not_before": now + timedelta(seconds=pause_s), "updated": now}
         return self._update_held(
             claim,
             values,
             JobRow.cancel_requested.is_(False),
-            noted=self._over(Outcome.FAILED, code, message),
+            noted=self._over(Outcome.FAILED, code, message, stage_s=stage_s),
         )
 
     def _first_in_turn(self) -> Any:
@@ -248,15 +257,21 @@ class Claims(Sessions):
         return {"state": state, "finished": now, "updated": now, "lease_until": None}
 
     def _over(
-        self, outcome: Outcome, code: str | None = None, message: str | None = None
+        self,
+        outcome: Outcome,
+        code: str | None = None,
+        message: str | None = None,
+        *,
+        stage_s: dict[str, float] | None = None,
     ) -> dict[str, Any]:
         """Columns of an attempt that ends now."""
-        return {
+        columns: dict[str, Any] = {
             "ended": self._clock(),
             "outcome": outcome,
             "error_code": code,
             "error_message": message,
         }
+        return columns if stage_s is None else columns | {"stage_s": stage_s}
 
     def _update_held(
         self,
