@@ -26,6 +26,7 @@ from service.routes import artefacts, health, jobs, models
 from service.security_headers import SecurityHeaders
 from service.security_scheme import secure
 from service.settings import ServiceSettings
+from service.viewer import pages
 
 SWEEP_EVERY_S = 1800.0
 DESCRIPTION = f"""\
@@ -74,7 +75,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     routers = [module.router for module in (jobs, artefacts, models, health)]
     for router in routers:
         app.include_router(router, dependencies=[Depends(require_own_job)])
-    errors.install(app, [route for router in routers for route in router.routes])
+    app.include_router(pages.router)
+    errors.install(app, [route for router in (*routers, pages.router) for route in router.routes])
     # The last one is the outermost: what the guard refuses is logged too.
     for layer in (Guard, Audit, SecurityHeaders):
         app.add_middleware(layer)

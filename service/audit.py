@@ -38,7 +38,7 @@ class Audit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note its end."""
-        if scope["type"] != "http" or scope["path"].startswith(PUBLIC):
+        if scope["type"] != "http" or PUBLIC.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         seen = _Answer()

@@ -4,6 +4,7 @@ It stands before the routes, so no route can be forgotten: whatever is not named
 needs a caller, paths that do not exist among them.
 """
 
+import re
 from urllib.parse import urlsplit
 
 from anyio import CancelScope
@@ -20,8 +21,9 @@ from service.dependencies import Services, services_of
 from service.gate import Gate
 from service.uploads import MULTIPART
 
-PUBLIC = "/health/"
-"""Whoever watches over the service need not have a key."""
+PUBLIC = re.compile(r"/|/(health|viewer)/.*|/v1/jobs/[^/]+/view")
+"""Whoever watches over the service need not have a key; nor do the pages, which hold no data and
+ask for the key themselves."""
 
 
 class Guard:
@@ -32,7 +34,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"].startswith(PUBLIC):
+        if scope["type"] != "http" or PUBLIC.fullmatch(scope["path"]):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)

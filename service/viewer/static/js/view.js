@@ -1,0 +1,96 @@
+/** A job's page: its progress while it runs, then its images and lesions. */
+
+import { read, request } from "./api.js";
+import { Controls } from "./controls.js";
+import { byId, number, showProblem } from "./dom.js";
+import { CaseFiles, listFiles } from "./files.js";
+import { useKeyboard } from "./keyboard.js";
+import { offerKey } from "./key.js";
+import { LesionTable } from "./lesions.js";
+import { follow, standing } from "./progress.js";
+import { Scene } from "./scene.js";
+
+const path = location.pathname.replace(/\/view\/?$/, "");
+
+offerKey(byId("key-button"));
+byId("cancel").addEventListener("click", () => request(path, { method: "DELETE" }).catch(fail));
+try {
+  const job = await follow(path, { onChange: showProgress, onSilence: showSilence });
+  if (job.state === "successful") await showCase(await read(job.links.results));
+  else fail(job.error ?? new Error("The job was cancelled; its files are gone."));
+} catch (problem) {
+  fail(problem);
+}
+
+function showProgress(job) {
+  showTitle(job.options.label);
+  byId("waiting-title").textContent = standing(job);
+  byId("fraction").value = job.progress.fraction;
+  byId("waiting-text").textContent = waitingText(job);
+  byId("cancel").hidden = job.finished !== null || job.cancel_requested;
+}
+
+function waitingText(job) {
+  const done = `${number(100 * job.progress.fraction)} % done`;
+  const again = job.attempts > 1 ? `, attempt ${job.attempts}` : "";
+  return `${done}${again}. This page shows the case when it is ready; it may be closed meanwhile.`;
+}
+
+function showSilence() {
+  byId("waiting-text").textContent = "The service does not answer; asking again.";
+}
+
+function showTitle(label) {
+  byId("title").textContent = label || "Unlabelled case";
+  document.title = `${label || "Unlabelled case"}: DeepLesionBrain`;
+}
+
+/** Show a finished case. */
+async function showCase({ report, artefacts }) {
+  const files = new CaseFiles(artefacts);
+  showTitle(report.label);
+  byId("summary").textContent = summary(report.totals);
+  listFiles(files);
+  byId("waiting").hidden = true;
+  byId("viewer").hidden = false;
+
+  const scene = new Scene(files, { onMove: (point, lesion) => showWhere(point, report.lesions, lesion, table) });
+  const table = new LesionTable(report.lesions, (lesion) => scene.goTo(lesion.centroid_mni_mm));
+  await run("Loading the FLAIR …", async () => {
+    await scene.open(byId("canvas"));
+    await scene.show({});
+    useKeyboard(scene, new Controls(scene, run), table);
+    table.step(1);
+  });
+}
+
+function summary({ lesion_count: count, lesion_volume_ml: volume, lesion_load_percent: load }) {
+  if (count === 0) return "No lesion found";
+  return `${number(count)} ${count === 1 ? "lesion" : "lesions"}, ${number(volume, volume < 1 ? 2 : 1)} ml, ${number(load, 2)} % of the brain`;
+}
+
+function showWhere(point, lesions, id, table) {
+  const place = point.map((value) => number(value, 1)).join(", ");
+  const lesion = lesions.find((each) => each.id === id);
+  const what = lesion ? `lesion ${id}, ${number(lesion.volume_mm3)} mm³` : "no lesion here";
+  byId("where").textContent = `MNI152 ${place} mm: ${what}`;
+  if (lesion) table.mark(id);
+}
+
+/** Do what takes time, saying so; show what fails. */
+async function run(text, work) {
+  byId("busy").textContent = text;
+  byId("busy").hidden = false;
+  try {
+    await work();
+  } catch (problem) {
+    fail(problem);
+  } finally {
+    byId("busy").hidden = true;
+  }
+}
+
+function fail(problem) {
+  byId("waiting").hidden = true;
+  showProblem(byId("problem"), problem);
+}
