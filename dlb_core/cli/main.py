@@ -7,7 +7,18 @@ import sys
 from collections.abc import Sequence
 
 from dlb_core import __version__
-from dlb_core.cli import bundle, dataset, demo, keys, sample, segment, serve, submit, train
+from dlb_core.cli import (
+    bundle,
+    dataset,
+    demo,
+    evaluate,
+    keys,
+    sample,
+    segment,
+    serve,
+    submit,
+    train,
+)
 from dlb_core.errors import DlbError, InputError
 from dlb_core.report.document import RESEARCH_USE
 
@@ -25,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dlb {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (segment, serve, keys, submit, demo, sample, bundle, dataset, train):
+    for module in (segment, serve, keys, submit, demo, sample, bundle, dataset, train, evaluate):
         module.add_parser(subparsers)
     return parser
 
