@@ -56,7 +56,7 @@ def read_volume(path: Path, *, role: str) -> Volume:
     UnreadableImage, GeometryAmbiguous, ImplausibleImage
         See `validation.check_header`; and values that are not finite, or all the same.
     """
-    volume = _read_finite(path, role)
+    volume = read_values(path, role=role)
     data = volume.data
     if data.min() == data.max():
         raise ImplausibleImage(
@@ -73,11 +73,18 @@ def read_mask(path: Path, *, role: str) -> Volume:
     UnreadableImage, GeometryAmbiguous, ImplausibleImage
         See `validation.check_header`; and values that are not finite.
     """
-    volume = _read_finite(path, role)
+    volume = read_values(path, role=role)
     return Volume((volume.data > 0.5).astype(np.float32), volume.affine)
 
 
-def _read_finite(path: Path, role: str) -> Volume:
+def read_values(path: Path, *, role: str) -> Volume:
+    """Read whatever a file holds, masks and label images too: float32, scaled, maybe all zero.
+
+    Raises
+    ------
+    UnreadableImage, GeometryAmbiguous, ImplausibleImage
+        See `validation.check_header`; and values that are not finite.
+    """
     facts = check_header(path, role=role)
     data = _read_array(path, role).reshape(facts.shape)
     bad = int(data.size - np.isfinite(data).sum())

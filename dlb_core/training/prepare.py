@@ -1,187 +1,238 @@
 """Fill a training cache: from files on disk to arrays in MNI space.
 
-A data set is a folder with `cases.tsv`, a table with one row a case. Paths are relative to the
-table. What a row gives decides what it is good for:
-
-====================  =====================================================================
-column                meaning
-====================  =====================================================================
-name, subject         letters, digits, `.`, `_`, `-`; `subject` ties all of a person's rows
-domain                free label, may be empty
-input_state           `raw` or `skull_stripped`
-t1w, flair, lesions   a labelled case; the mask lies on the FLAIR's grid, or in T1w space
-tissues               instead: a label map (1 CSF, 2 grey, 3 white matter, 4 lesion)
-lesions alone         a donor of lesion shapes: a mask in MNI world space, at native size
-====================  =====================================================================
+`dlb_core.training.participants` says what a data set's table holds. Nothing is prepared before
+every new or changed row has been checked. A cache entry keeps the digests of what it was made
+from: a case whose files or settings have changed since is prepared again.
 """
 
-import csv
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dlb_core.contracts import InputState
-from dlb_core.errors import DlbError, InputError
+from dlb_core.errors import InputError, RunBusy, StageFailed
 from dlb_core.nifti import read_mask, read_volume
 from dlb_core.preprocessing.registration import register_affine
-from dlb_core.preprocessing.steps import preprocess_case
+from dlb_core.preprocessing.steps import PreprocessedCase, preprocess_case
 from dlb_core.resampling import resample
 from dlb_core.template import MNI_GRID
-from dlb_core.training.cache import IMAGE, LESIONS, NAME, TISSUES, CaseEntry, read_index, write_case
-from dlb_core.volume import Grid, Volume
+from dlb_core.training.cache import (
+    IMAGE,
+    LESIONS,
+    TISSUES,
+    CaseEntry,
+    is_whole,
+    read_index,
+    relabel_cases,
+    remove_cases,
+    remove_leftovers,
+    write_case,
+)
+from dlb_core.training.participants import Row, read_table, refuse
+from dlb_core.training.raters import fuse
+from dlb_core.training.run_folder import locked
+from dlb_core.training.sources import check_sources, describe_sources, same_grid
+from dlb_core.volume import Affine, Volume
 
-TABLE = "cases.tsv"
-REQUIRED = ("name", "subject", "domain", "input_state", "t1w", "flair", "lesions", "tissues")
 PSEUDO_T1W = np.array([0, 0.3, 0.68, 1.0, 0.9], dtype=np.float32)
 """Intensity per tissue label: enough of a T1w to register a label map by."""
 NATIVE_TO_TEMPLATE = np.diag([1.15, 1.15, 1.26, 1.0])
 """Rigidly aligned brains are smaller than the template; the average affine of real cases."""
 NATIVE_TO_TEMPLATE[:3, 3] = (0.0, 5.0, -9.0)
 
+NEW = "new"
+
 Arrays = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the table."""
+class Task:
+    """One case to prepare."""
 
-    name: str
-    subject: str
-    domain: str
-    input_state: InputState
-    t1w: Path | None
-    flair: Path | None
-    lesions: Path | None
-    tissues: Path | None
+    row: Row
+    entry: CaseEntry
+    reason: str
+    """`NEW`, or what has changed since it was prepared."""
 
-    @property
-    def arrays(self) -> list[str]:
-        """What the cache will hold for it."""
-        if self.tissues:
-            return [TISSUES]
-        return [IMAGE, LESIONS] if self.t1w else [LESIONS]
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a table asks of a cache."""
+
+    tasks: list[Task] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    relabelled: list[CaseEntry] = field(default_factory=list)
+    """Another subject, session or domain; the arrays stay."""
+    unlisted: list[str] = field(default_factory=list)
+    """In the cache, not in the table."""
+    ignored_columns: list[str] = field(default_factory=list)
 
 
 def prepare_dataset(
-    dataset: Path, cache: Path, *, on_case: Callable[[str, int, int], None] = lambda *_: None
-) -> int:
-    """Prepare every case of a data set; cases that the cache already has are left.
+    dataset: Path,
+    cache: Path,
+    *,
+    prune: bool = False,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+    on_case: Callable[[str, int, int], None] = lambda *_: None,
+) -> Plan:
+    """Bring a cache up to a data set's table.
+
+    Cases that failed do not stop the others: they are reported at the end.
 
     Parameters
     ----------
     dataset : Path
-        Folder with `cases.tsv`.
+        Folder with the table, see `dlb_core.training.participants`.
     cache : Path
         Made if missing; see `dlb_core.training.cache`.
+    prune : bool
+        Remove cases that are not in the table. Otherwise they stay: they may be another
+        data set's.
+    on_plan : callable
+        Told what will be done, before it is.
     on_case : callable
         Told the case's name, how many are done, and of how many.
 
     Returns
     -------
-    int
-        How many cases the cache gained.
+    Plan
+        What was done.
 
     Raises
     ------
     InputError
-        Lists every bad row with its reason; nothing was prepared.
+        Lists every bad row with its reason, and nothing was changed; or lists the cases whose
+        images could not be preprocessed, and all others are in the cache.
+    RunBusy
+        Another process fills this cache.
     """
-    rows = read_table(dataset)
-    cache.mkdir(parents=True, exist_ok=True)
-    present = {entry.name for entry in read_index(cache)}
-    missing = [row for row in rows if row.name not in present]
-    for n, row in enumerate(missing):
-        on_case(row.name, n, len(missing))
-        entry = CaseEntry(name=row.name, subject=row.subject, domain=row.domain, arrays=row.arrays)
-        write_case(cache, entry, _prepare(row))
-    return len(missing)
+    with _held(cache):
+        remove_leftovers(cache)
+        plan = _plan(dataset, cache)
+        on_plan(plan)
+        _follow(plan, cache, prune, on_case)
+    return plan
 
 
-def read_table(dataset: Path) -> list[Row]:
-    """Read and check the table.
-
-    Raises
-    ------
-    InputError
-        Lists every bad row with its reason.
-    """
-    path = dataset / TABLE
-    if not path.exists():
-        raise InputError(f"no {TABLE} in {dataset.name}: see docs/training.md for its columns")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, delimiter="\t")
-        absent = [c for c in REQUIRED if c not in (reader.fieldnames or ())]
-        if absent:
-            raise InputError(f"{TABLE} lacks the columns {', '.join(absent)}")
-        read = [_read_row(dataset, n, fields) for n, fields in enumerate(reader, start=2)]
-    faults = [row for row in read if isinstance(row, str)] + _repeated(read)
-    if faults:
-        raise InputError(f"{TABLE} has {len(faults)} bad rows:\n" + "\n".join(faults))
-    return [row for row in read if isinstance(row, Row)]
+@contextmanager
+def _held(cache: Path) -> Iterator[None]:
+    try:
+        with locked(cache):
+            yield
+    except RunBusy as error:
+        raise RunBusy(f"the cache {cache.name} is in use by another process: wait") from error
 
 
-def _repeated(rows: list["Row | str"]) -> list[str]:
-    names = [row.name if isinstance(row, Row) else None for row in rows]
-    return [
-        f"line {n + 2}: the name {name} stands twice"
-        for n, name in enumerate(names)
-        if name is not None and name in names[:n]
-    ]
+def _plan(dataset: Path, cache: Path) -> Plan:
+    table = read_table(dataset)
+    present = {entry.name: entry for entry in read_index(cache)}
+    listed = {row.name for row in table.rows}
+    plan = Plan(
+        unlisted=[name for name in present if name not in listed], ignored_columns=table.ignored
+    )
+    for row in table.rows:
+        _decide(plan, cache, row, present.get(row.name))
+    broken = (fault for task in plan.tasks for fault in check_sources(task.row))
+    refuse(table.file, [*table.faults, *broken])
+    return plan
 
 
-def _read_row(dataset: Path, line: int, fields: dict[str, str]) -> Row | str:
-    """A row, or what is wrong with it."""
-    paths = {
-        column: dataset / fields[column] if fields[column] else None
-        for column in ("t1w", "flair", "lesions", "tissues")
-    }
-    absent = [column for column, path in paths.items() if path and not path.is_file()]
-    if absent:
-        return f"line {line}: no file for {', '.join(absent)}"
-    if bool(paths["t1w"]) != bool(paths["flair"]):
-        return f"line {line}: t1w and flair come together"
-    if not paths["lesions"] and not paths["tissues"]:
-        return f"line {line}: neither lesions nor tissues"
-    if not re.fullmatch(NAME, fields["name"]):
-        return f"line {line}: name holds more than letters, digits, `.`, `_` and `-`"
-    if fields["input_state"] not in set(InputState):
-        return f"line {line}: input_state is raw or skull_stripped"
-    state = InputState(fields["input_state"])
-    return Row(fields["name"], fields["subject"], fields["domain"], state, **paths)
+def _decide(plan: Plan, cache: Path, row: Row, present: CaseEntry | None) -> None:
+    entry = CaseEntry(
+        name=row.name,
+        subject=row.subject,
+        session=row.session,
+        domain=row.domain,
+        arrays=row.arrays,
+        made_from=describe_sources(row),
+    )
+    reason = _reason(cache, entry, present)
+    if present is None or reason:
+        plan.tasks.append(Task(row, entry, reason or NEW))
+    elif (labelled := entry.model_copy(update={"folder": present.folder})) != present:
+        plan.relabelled.append(labelled)
+    else:
+        plan.unchanged.append(row.name)
+
+
+def _reason(cache: Path, wanted: CaseEntry, present: CaseEntry | None) -> str:
+    """Why a case that is there must be prepared again; empty if it need not be."""
+    if present is None:
+        return ""
+    if not present.made_from:
+        return "it is not known from what it was made"
+    if wanted.made_from != present.made_from:
+        keys = sorted(wanted.made_from.keys() | present.made_from.keys())
+        changed = [k for k in keys if wanted.made_from.get(k) != present.made_from.get(k)]
+        return f"changed: {', '.join(changed)}"
+    return "" if is_whole(cache, present) else "its arrays are damaged"
+
+
+def _follow(plan: Plan, cache: Path, prune: bool, on_case: Callable[[str, int, int], None]) -> None:
+    if plan.relabelled:
+        relabel_cases(cache, plan.relabelled)
+    # Gone before the work begins: if it is interrupted, nothing out of date is trained on.
+    gone = [task.row.name for task in plan.tasks if task.reason != NEW]
+    gone += plan.unlisted if prune else []
+    if gone:
+        remove_cases(cache, gone)
+    failed: list[str] = []
+    for n, task in enumerate(plan.tasks):
+        on_case(task.row.name, n, len(plan.tasks))
+        try:
+            write_case(cache, task.entry, _prepare(task.row))
+        except (InputError, StageFailed) as error:
+            failed.append(f"line {task.row.line}, {task.row.name}: {error}")
+    if failed:
+        raise InputError(
+            f"{len(failed)} of {len(plan.tasks)} cases could not be prepared, the others are in "
+            "the cache:\n" + "\n".join(failed)
+        )
 
 
 def _prepare(row: Row) -> Arrays:
-    try:
-        if row.tissues:
-            return _prepare_tissues(row.tissues)
-        if row.t1w and row.flair and row.lesions:
-            return _prepare_labelled(row, row.t1w, row.flair, row.lesions)
-        assert row.lesions is not None
-        return _prepare_donor(row.lesions)
-    except DlbError as error:
-        raise InputError(f"case {row.name}: {error}") from error
+    if row.tissues:
+        return _prepare_tissues(row.tissues)
+    if row.t1w and row.flair:
+        return _prepare_images(row, row.t1w, row.flair)
+    return {LESIONS: _to_mni(_fused(row), NATIVE_TO_TEMPLATE)}
 
 
-def _prepare_labelled(row: Row, t1w: Path, flair: Path, lesions: Path) -> Arrays:
+def _prepare_images(row: Row, t1w: Path, flair: Path) -> Arrays:
     images = read_volume(t1w, role="T1w"), read_volume(flair, role="FLAIR")
     case = preprocess_case(*images, input_state=row.input_state)
-    reference = read_mask(lesions, role="lesion mask")
-    on_flair = _same_grid(reference.grid, images[1].grid)
-    to_mni = case.flair_to_mni if on_flair else case.t1w_to_mni
-    mask = resample(reference, MNI_GRID, to_mni, order=1) >= 0.5
-    image = np.stack([case.t1w, case.flair]).astype(np.float16)
-    return {IMAGE: image, LESIONS: mask.astype(np.uint8)}
+    return case_arrays(case, _fused(row) if row.lesions else None)
 
 
-def _prepare_donor(lesions: Path) -> Arrays:
-    reference = read_mask(lesions, role="lesion mask")
-    mask = resample(reference, MNI_GRID, NATIVE_TO_TEMPLATE, order=1) >= 0.5
-    return {LESIONS: mask.astype(np.uint8)}
+def case_arrays(case: PreprocessedCase, lesions: Volume | None) -> Arrays:
+    """What the cache holds of a preprocessed case.
+
+    Parameters
+    ----------
+    lesions : Volume, optional
+        Its mask, on the grid of the native FLAIR, or else in the native T1w's space.
+    """
+    arrays: Arrays = {IMAGE: np.stack([case.t1w, case.flair]).astype(np.float16)}
+    if lesions is not None:
+        on_flair = same_grid(lesions.grid, case.native_flair.grid)
+        arrays[LESIONS] = _to_mni(lesions, case.flair_to_mni if on_flair else case.t1w_to_mni)
+    return arrays
+
+
+def _fused(row: Row) -> Volume:
+    """The raters' masks as one, on their own grid."""
+    masks = [read_mask(path, role="lesion mask") for path in row.lesions]
+    fused = fuse([mask.data > 0 for mask in masks], row.fusion)
+    return Volume(fused.astype(np.float32), masks[0].affine)
+
+
+def _to_mni(mask: Volume, to_mni: Affine) -> NDArray[np.uint8]:
+    return (resample(mask, MNI_GRID, to_mni, order=1) >= 0.5).astype(np.uint8)
 
 
 def _prepare_tissues(path: Path) -> Arrays:
@@ -200,7 +251,3 @@ def _prepare_tissues(path: Path) -> Arrays:
         for member in (data == 1, data == 2, data >= 3)
     ]
     return {TISSUES: np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)}
-
-
-def _same_grid(one: Grid, other: Grid) -> bool:
-    return one.shape == other.shape and np.allclose(one.affine, other.affine, atol=1e-3)
