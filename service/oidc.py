@@ -4,6 +4,7 @@ Nothing is asked of the provider but its public keys, its JWK set, from a file o
 """
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -94,7 +95,8 @@ class KeySet:
     def _renew(self) -> None:
         """Read the set anew; the old one stays while that fails."""
         try:
-            keys = jwt.PyJWKSet.from_json(self._read()).keys
+            content = json.loads(self._read())
+            keys = jwt.PyJWKSet.from_dict(content if isinstance(content, dict) else {}).keys
         except (OSError, ValueError, httpx.HTTPError, jwt.PyJWTError) as error:
             if not self._keys:
                 raise StoreUnavailable(
@@ -146,7 +148,8 @@ class TokenVerifier:
         for name in self._provider.roles_claim.split("."):
             found = found.get(name) if isinstance(found, dict) else None
         words = found.split() if isinstance(found, str) else found
-        roles = {ROLES[word] for word in words if word in ROLES} if isinstance(words, list) else ()
+        said = {word for word in words if isinstance(word, str)} if isinstance(words, list) else ()
+        roles = [role for word, role in ROLES.items() if word in said]
         if not roles:
             raise Unauthenticated(
                 f"the token gives no role here: its {self._provider.roles_claim} must hold one of "
