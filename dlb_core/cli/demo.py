@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +62,10 @@ def run(args: argparse.Namespace) -> int:
     with _service(console, output) as url:
         console.rule("3  submit over HTTP, follow, download")
         code = submit.run(_submission(t1w, flair, args, results, url))
-    if code == 0 and not own:
-        _compare(console, results, sample)
+        if code == 0:
+            if not own:
+                _compare(console, results, sample)
+            _show_viewer(console, results, url)
     return code
 
 
@@ -122,6 +124,18 @@ def _service(console: Console, output: Path) -> Iterator[str]:
             child.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             child.kill()
+
+
+def _show_viewer(console: Console, results: Path, url: str) -> None:
+    """Say where to look at the case; before a person, keep the service up for it."""
+    with DlbClient(url) as client:
+        newest = next(iter(client.jobs(limit=1)))
+    console.print(f"\nviewer: {url}/v1/jobs/{newest.id}/view", soft_wrap=True)
+    console.print(f"at any later time: dlb view {results}", soft_wrap=True)
+    if console.is_terminal and sys.stdin.isatty():
+        console.print("The service stays up until Ctrl-C.")
+        with suppress(KeyboardInterrupt):
+            signal.pause()
 
 
 def _free_port() -> int:

@@ -18,6 +18,7 @@ from dlb_core.cli import (
     serve,
     submit,
     train,
+    view,
 )
 from dlb_core.errors import DlbError, InputError
 from dlb_core.report.document import RESEARCH_USE
@@ -36,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dlb {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (segment, serve, keys, submit, demo, sample, bundle, dataset, train, evaluate):
+    modules = (segment, view, serve, keys, submit, demo, sample, bundle, dataset, train, evaluate)
+    for module in modules:
         module.add_parser(subparsers)
     return parser
 

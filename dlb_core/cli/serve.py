@@ -168,6 +168,7 @@ def _greet(settings: StackSettings) -> None:
         f"""
 DeepLesionBrain service is ready at {settings.url}
 
+  in a browser    {settings.url}/
   data and logs   {settings.data}
   submit a pair   dlb submit --url {settings.url} --t1w T1.nii.gz --flair FLAIR.nii.gz --wait
   watch the jobs  dlb jobs --url {settings.url}

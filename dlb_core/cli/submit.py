@@ -159,6 +159,8 @@ def _upload(
 
     job = client.submit(t1w=args.t1w, flair=args.flair, options=options, on_bytes=show)
     bar.console.print(f"job {job.id} accepted")
+    page = f"{args.url.rstrip('/')}{job.links.job}/view"
+    bar.console.print(f"in a browser: {page}", soft_wrap=True)
     return job
 
 
