@@ -1,4 +1,4 @@
-"""`dlb dataset prepare`: from a table of cases to a cache for training."""
+"""`dlb dataset`: fill a cache for training, from a table of cases or by simulation."""
 
 import argparse
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dlb_core.cli.display import progress_bar
+from dlb_core.errors import BadOption
+from dlb_core.synthesis.domains import DOMAINS
 
 if TYPE_CHECKING:
     from dlb_core.training.prepare import Plan
@@ -14,8 +16,13 @@ if TYPE_CHECKING:
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
-    dataset = subparsers.add_parser("dataset", help="prepare a data set for training")
+    dataset = subparsers.add_parser("dataset", help="prepare or simulate a data set for training")
     actions = dataset.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_prepare(actions)
+    _add_simulate(actions)
+
+
+def _add_prepare(actions: Any) -> None:
     prepare = actions.add_parser(
         "prepare",
         help="preprocess every case of a table into a cache",
@@ -29,6 +36,26 @@ def add_parser(subparsers: Any) -> None:
         "--prune", action="store_true", help="remove cases from the cache that are not in the table"
     )
     prepare.set_defaults(run=run_prepare)
+
+
+def _add_simulate(actions: Any) -> None:
+    simulate = actions.add_parser(
+        "simulate",
+        help="make labelled subjects of a simulated domain",
+        description="Draw brains, lesions and scans of one of three simulated domains and write "
+        "them into a cache as preprocessing would leave them: nothing is registered or corrected. "
+        "See docs/generalisation.md.",
+    )
+    simulate.add_argument("--domain", choices=sorted(DOMAINS), required=True)
+    simulate.add_argument("--subjects", type=int, required=True, metavar="N", help="how many")
+    simulate.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the first subject; the next has the next (default: 0)",
+    )
+    simulate.add_argument("--cache", type=Path, required=True, metavar="DIR", help="where to")
+    simulate.set_defaults(run=run_simulate)
 
 
 def run_prepare(args: argparse.Namespace) -> int:
@@ -48,6 +75,28 @@ def run_prepare(args: argparse.Namespace) -> int:
         )
         bar.update(task, completed=1.0, description="done")
     console.print(f"{len(plan.tasks)} cases prepared in {args.cache}", markup=False)
+    return 0
+
+
+def run_simulate(args: argparse.Namespace) -> int:
+    """Add the subjects that the cache lacks."""
+    from dlb_core.training.simulated import simulate_dataset
+
+    if args.subjects < 1 or args.seed < 0:
+        raise BadOption("--subjects: at least 1; --seed: 0 or more")
+    seeds = range(args.seed, args.seed + args.subjects)
+    console = Console(highlight=False, soft_wrap=True)
+    with progress_bar(console, "simulating") as (bar, task):
+        added = simulate_dataset(
+            DOMAINS[args.domain],
+            seeds,
+            args.cache,
+            on_case=lambda name, n, total: bar.update(
+                task, completed=n / total, description=f"{name} ({n + 1}/{total})"
+            ),
+        )
+        bar.update(task, completed=1.0, description="done")
+    console.print(f"{added} cases simulated in {args.cache}", markup=False)
     return 0
 
 
