@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from dlb_core.errors import BadOption
@@ -25,9 +25,13 @@ def read_cursor(cursor: str) -> tuple[datetime, UUID]:
     """
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        created, job_id = base64.urlsafe_b64decode(padded).decode().split(" ")
-        return datetime.fromisoformat(created), UUID(job_id)
-    except (ValueError, binascii.Error) as error:
+        text, job_id = base64.urlsafe_b64decode(padded).decode().split(" ")
+        created = datetime.fromisoformat(text)
+        if created.tzinfo is None:
+            raise ValueError("a time without its zone")
+        # The last moments of a calendar have no counterpart in another zone.
+        return created.astimezone(UTC), UUID(job_id)
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise BadOption(
             "the page cursor is not one that this service gave: start from the first page"
         ) from error
