@@ -32,9 +32,9 @@ from benchmarks.generalisation.tables import (
     claims_table,
     consistency,
     consistency_table,
-    paired_p,
     score,
 )
+from dlb_core.evaluation.statistics import paired_test
 from dlb_core.synthesis.domains import Domain
 from dlb_core.training.cache import CachedCase
 from dlb_core.volume import Mask
@@ -86,7 +86,7 @@ def _document(
         "trained_on": first.domain.name,
         "tests": [_test(scored, first, domain) for domain in first.tests],
         "claims": _claims(scored, first),
-        "out_of_domain_p_against_dlb": _p_values(scored, first),
+        "dlb_against_others_out_of_domain": _tests_against_dlb(scored, first),
         "consistency": _consistency(workplace, trainings, tests),
     }
 
@@ -132,9 +132,9 @@ def _test(
     }
 
 
-def _p_values(
+def _tests_against_dlb(
     scored: dict[tuple[Variant, Domain], Scored], training: Training
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """Wilcoxon over the cases of the domains that were not trained on."""
     unseen = [domain for domain in training.tests if domain is not training.domain]
 
@@ -142,7 +142,7 @@ def _p_values(
         return [s for domain in unseen for s in scored[variant, domain].case_scores]
 
     others = [variant for variant in training.variants if variant is not DLB]
-    return {v.title: _rounded(paired_p(scores(DLB), scores(v))) for v in others}
+    return {v.title: paired_test(scores(DLB), scores(v)).model_dump() for v in others}
 
 
 def _consistency(

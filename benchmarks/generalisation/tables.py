@@ -1,12 +1,10 @@
 """Score what was found and lay it out as the paper's tables 2, 3 and 10 are."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from dlb_core.metrics import (
     case_score,
@@ -78,17 +76,6 @@ def _mean(values: list[float]) -> float:
 def consistency(masks: Sequence[Mask], others: Sequence[Mask]) -> float:
     """Mean Dice between two trainings' masks of the same cases."""
     return _mean([dice(one, other) for one, other in zip(masks, others, strict=True)])
-
-
-def paired_p(scores: Sequence[float], others: Sequence[float]) -> float:
-    """Two-sided Wilcoxon test over paired case scores; NaN where all are equal."""
-    differences = np.subtract(scores, others)
-    if not differences.any():
-        return float("nan")
-    with warnings.catch_warnings():
-        # Few cases: scipy says so for ties, and so does the text beside the table.
-        warnings.simplefilter("ignore")
-        return float(wilcoxon(differences).pvalue)
 
 
 def ablation_table(rows: Mapping[str, Mapping[str, float]]) -> str:
