@@ -105,7 +105,7 @@ def test_api_and_workers_share_the_data_and_can_write_nothing_else(name: str) ->
 
 
 def test_only_the_api_is_reachable_and_only_from_this_machine() -> None:
-    """Nobody has to log in yet, so nobody else may come."""
+    """Keys travel in plain HTTP: a proxy that speaks TLS must stand between."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
     assert published == {"api": ["127.0.0.1:8000:8000"]}
