@@ -11,7 +11,7 @@ from dlb_core.lesions import NEIGHBOURS_26
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.volume import Mask, Shape
 
-RIM_LOSS = (0.2, 0.65)
+RIM_LOSS = (0.1, 0.45)
 """Share of its contrast that a lesion has lost at its outline; drawn once a sample."""
 RIM_WIDTH_VOXELS = (1.0, 3.5)
 """Depth over which the contrast comes back."""
@@ -73,7 +73,7 @@ def _fade(rng: np.random.Generator, lesions: Array, mask: Mask) -> Array:
 class LesionContrast:
     """How the cores of lesions differ from normal white matter = 1; "black holes" too."""
 
-    flair: tuple[float, float] = (1.2, 1.8)
+    flair: tuple[float, float] = (1.25, 1.8)
     t1w: tuple[float, float] = (0.2, 0.97)
 
 

@@ -73,7 +73,7 @@ def _paint(rng: np.random.Generator, tissues: Array, levels: tuple[float, float,
     shape: Shape = tissues.shape[1:]
     image = np.zeros(shape, dtype=np.float32)
     for tissue, level in zip(tissues, levels, strict=True):
-        variation = rng.uniform(0.01, 0.06) * smooth_field(rng, shape, rng.uniform(6, 24))
+        variation = rng.uniform(0.01, 0.09) * smooth_field(rng, shape, rng.uniform(6, 24))
         image += tissue * level * (1 + variation)
     painted: Array = image * (1 + rng.uniform(0.0, 0.04) * smooth_field(rng, shape, 2.5))
     return painted

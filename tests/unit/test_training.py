@@ -1,11 +1,9 @@
 """Training a network: what it draws, and that it can be killed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -108,15 +106,20 @@ def test_training_learns(cache: Path, tmp_path: Path) -> None:
 
 
 KILLED_RUN = """
-import sys
+import itertools, os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from dlb_core.training import trainer
 from tests.unit.test_training import _maker
 from tests.unit.training_kit import RECIPE
-trainer.CHECKPOINT_EVERY_S = 0.0
-trainer.train(Path(sys.argv[2]), RECIPE, _maker(Path(sys.argv[1])))
+steps = itertools.count()
+def die():
+    if next(steps) == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return False
+maker = _maker(Path(sys.argv[1]))
+trainer.train(Path(sys.argv[2]), RECIPE, maker, checkpoint_every_s=0.0, should_stop=die)
 """
 
 
@@ -125,12 +128,8 @@ def test_a_killed_run_resumes_to_the_same_weights(cache: Path, tmp_path: Path) -
     torch.set_num_threads(1)
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = [sys.executable, "-c", KILLED_RUN, str(cache), str(killed)]
-    child = subprocess.Popen(command)
-    deadline = time.monotonic() + 60
-    while len(list(killed.glob(PATTERN))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert list(killed.glob(PATTERN))
 
     resumed = load_file(train(killed, RECIPE, _maker(cache)))
     undisturbed = load_file(train(whole, RECIPE, _maker(cache)))
@@ -203,7 +202,7 @@ def test_transplanted_lesions_fade_towards_an_outline_that_holds_the_faint_rim_t
         assert placed.share[16, 16, 16] > 0.95
         faint.append(placed.share[rim].mean())
 
-    assert min(faint) < 0.55 < max(faint)
+    assert min(faint) < 0.7 < max(faint)
 
 
 def test_a_finished_run_keeps_no_checkpoints(cache: Path, tmp_path: Path) -> None:
