@@ -1,7 +1,6 @@
 """An attempt's hold on its network: a thread renews the lease while the main thread trains."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -43,7 +42,6 @@ class Keeper:
     ) -> None:
         self._claim, self._store = claim, store
         self._heartbeat_s, self._poll_s = heartbeat_s, poll_s
-        self._parent = os.getppid()
         self._progress: tuple[int, float] | None = None
         self._renewed = time.monotonic()
         self._over = threading.Event()
@@ -89,9 +87,6 @@ class Keeper:
                 if time.monotonic() - self._renewed > self._claim.lease_s:
                     logger.warning("training_lease_ran_out", extra={"task": self._claim.name})
                     found = TaskVerdict.LOST
-            if os.getppid() != self._parent:
-                # Our worker is dead: nobody would tell us to stop, or restart us.
-                found = TaskVerdict.WORKER_STOPPING
             if self.verdict is not TaskVerdict.LOST and found is not TaskVerdict.GO_ON:
                 self.verdict = found
 
