@@ -166,7 +166,8 @@ class _Watch:
                 self._say(f"{task.name} done{loss}  {done}/{len(training.tasks)}{left}")
             elif task.state is TaskState.RUNNING:
                 again = " again" if task.fence > 1 else ""
-                self._say(f"{task.name} begins{again} at step {task.step}/{task.num_steps}")
+                place = f" at step {task.step}/{task.num_steps}" if task.step else ""
+                self._say(f"{task.name} begins{again}{place}")
 
     def _left(self, training: TrainingRecord) -> str:
         """How long it will take at the pace since we watch."""
