@@ -270,6 +270,12 @@ class RateLimited(TransientError):
         self.retry_after_s = retry_after_s
 
 
+class StreamsExhausted(TransientError):
+    """As many streams of events are open as may be."""
+
+    code = "too-many-streams"
+
+
 class DiskFull(TransientError):
     """No room for what must be written."""
 

@@ -22,7 +22,7 @@ from service.callers import require_own_job
 from service.dependencies import Services, open_services
 from service.guard import Guard
 from service.intake import sweep
-from service.routes import artefacts, health, jobs, models
+from service.routes import artefacts, control, events, health, jobs, models
 from service.security_headers import SecurityHeaders
 from service.security_scheme import secure
 from service.settings import ServiceSettings
@@ -59,6 +59,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
+            await services.feed.close()
             await run_sync(services.close)
 
     app = FastAPI(
@@ -72,7 +73,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [module.router for module in (jobs, artefacts, models, health)]
+    routers = [module.router for module in (jobs, control, events, artefacts, models, health)]
     for router in routers:
         app.include_router(router, dependencies=[Depends(require_own_job)])
     app.include_router(pages.router)

@@ -11,6 +11,7 @@ from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.queue import JobQueue
 from dlb_core.jobs.store import JobStore
 from service.bundles import Bundles
+from service.events import JobFeed
 from service.gate import Gate
 from service.intake import Intake
 from service.settings import ServiceSettings
@@ -28,6 +29,7 @@ class Services:
     dispatcher: Dispatcher
     space: UploadSpace
     gate: Gate
+    feed: JobFeed
 
     @property
     def intake(self) -> Intake:
@@ -60,11 +62,12 @@ def open_services(settings: ServiceSettings) -> Services:
     upgrade(engine)
     store = JobStore(engine)
     queue = JobQueue(settings.redis_url)
-    dispatcher = Dispatcher(store, queue, data)
+    dispatcher = Dispatcher(store, queue, data, retention=settings.retention)
     dispatcher.start()
     space = UploadSpace(data.staging, spare=settings.min_free_bytes)
     gate = Gate.open(settings, data, engine)
-    return Services(settings, data, store, queue, dispatcher, space, gate)
+    feed = JobFeed(store, max_listeners=settings.max_event_streams)
+    return Services(settings, data, store, queue, dispatcher, space, gate, feed)
 
 
 def services_of(request: Request) -> Services:
@@ -90,6 +93,10 @@ def _store(services: "ServicesDep") -> JobStore:
     return services.store
 
 
+def _feed(services: "ServicesDep") -> JobFeed:
+    return services.feed
+
+
 def _bundles(services: "ServicesDep") -> Bundles:
     return services.bundles
 
@@ -99,4 +106,5 @@ IntakeDep = Annotated[Intake, Depends(_intake)]
 DispatcherDep = Annotated[Dispatcher, Depends(_dispatcher)]
 DataDep = Annotated[DataFolder, Depends(_data)]
 StoreDep = Annotated[JobStore, Depends(_store)]
+FeedDep = Annotated[JobFeed, Depends(_feed)]
 BundlesDep = Annotated[Bundles, Depends(_bundles)]

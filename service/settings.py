@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlb_core.bundled import default_bundle
 from dlb_core.environment import read_settings
+from dlb_core.jobs.retention import Retention
 
 MIB = 1024 * 1024
 
@@ -30,6 +31,14 @@ class ServiceSettings(BaseModel):
     """MiB that must stay free on the data folder's disk."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000
     """Jobs that may wait for a worker; more are refused until some have begun."""
+    keep_results_days: Annotated[float, Field(ge=0)] = 90
+    """Days that results are kept after a job's end; 0: for ever."""
+    keep_inputs_days: Annotated[float, Field(ge=0)] = 7
+    """Days that a failed or cancelled job's images are kept for a retry; 0: for ever."""
+    keep_rows_days: Annotated[float, Field(ge=0)] = 365
+    """Days that jobs without any files stay listed; 0: for ever."""
+    max_event_streams: Annotated[int, Field(ge=1)] = 500
+    """Streams of events that may be open at once, in each API process."""
     upload_idle_s: Annotated[float, Field(gt=0)] = 60
     """An upload that sends nothing for so long is given up."""
     worker_seen_s: Annotated[float, Field(gt=0)] = 60
@@ -61,6 +70,11 @@ class ServiceSettings(BaseModel):
         if any(named) and not all(named):
             raise ValueError("DLB_OIDC_ISSUER, DLB_OIDC_AUDIENCE, DLB_OIDC_JWKS: all or none")
         return self
+
+    @property
+    def retention(self) -> Retention:
+        """How long what is kept."""
+        return Retention(self.keep_results_days, self.keep_inputs_days, self.keep_rows_days)
 
     @property
     def max_upload_bytes(self) -> int:

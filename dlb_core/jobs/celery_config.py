@@ -23,6 +23,9 @@ CELERY_SETTINGS: dict[str, Any] = {
     # A forked child of a process that has used torch hangs.
     "worker_pool_start_method": "spawn",
     "worker_concurrency": 1,
+    # A busy machine takes long to start a Python process; Celery kills one that takes 4 s, and
+    # the next one, for ever.
+    "worker_proc_alive_timeout": 120.0,
     # True loses jobs when the broker is killed.
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,

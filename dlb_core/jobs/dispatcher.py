@@ -15,6 +15,7 @@ from uuid import UUID
 from dlb_core.errors import JobNotFound, TransientError
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.leftovers import remove_leftovers, tidy_ended
+from dlb_core.jobs.retention import Retention, purge
 from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore, utc_now
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Dispatcher:
         Pause between rounds of the thread.
     max_attempts : int
         Attempts a job gets when its workers die.
+    retention : Retention, optional
+        How long what is kept; everything, if left out.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Dispatcher:
         stale_after_s: float = 30.0,
         interval_s: float = 1.0,
         max_attempts: int = MAX_ATTEMPTS,
+        retention: Retention | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store = store
@@ -67,6 +71,7 @@ class Dispatcher:
         self._stale_after = timedelta(seconds=stale_after_s)
         self._interval_s = interval_s
         self._max_attempts = max_attempts
+        self._retention = retention
         self._clock = clock
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -140,9 +145,11 @@ class Dispatcher:
             tidy_ended(self._store.get(job_id), self._folder)
 
     def _tidy(self) -> None:
-        """Delete what crashes left of ended jobs: at the start, then every hour."""
+        """Delete what is no longer kept, and what crashes left: at the start, then every hour."""
         now = self._clock()
         if self._tidied is None or now - self._tidied > TIDY_EVERY:
+            if self._retention is not None:
+                purge(self._store, self._folder, self._retention, now=now)
             remove_leftovers(self._store, self._folder)
             self._tidied = now
 

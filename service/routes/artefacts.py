@@ -14,7 +14,13 @@ from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 from dlb_core import artefacts
 from dlb_core.contracts import ArtefactEntry, JobState
 from dlb_core.documents import API, ArtefactDocument, ResultsDocument
-from dlb_core.errors import JobNotFinished, JobNotFound, RangeUnsatisfiable, StoreUnavailable
+from dlb_core.errors import (
+    JobNotFinished,
+    JobNotFound,
+    RangeUnsatisfiable,
+    ResultsExpired,
+    StoreUnavailable,
+)
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.records import JobRecord
 from dlb_core.report.document import Report
@@ -73,7 +79,7 @@ class _RangedFile(FileResponse):
 @router.get(
     "/results",
     response_model=ResultsDocument,
-    responses=describe(JobNotFound, JobNotFinished, StoreUnavailable),
+    responses=describe(JobNotFound, JobNotFinished, ResultsExpired, StoreUnavailable),
 )
 def read_results(
     job_id: UUID, store: StoreDep, data: DataDep, if_none_match: IfNoneMatch = None
@@ -101,7 +107,9 @@ def read_results(
         200: {"description": "The file", "content": CONTENT, "headers": FILE_HEADERS},
         206: {"description": "The part asked for", "content": CONTENT, "headers": FILE_HEADERS},
         304: {"description": "Unchanged since the ETag"},
-        **describe(JobNotFound, JobNotFinished, RangeUnsatisfiable, StoreUnavailable),
+        **describe(
+            JobNotFound, JobNotFinished, ResultsExpired, RangeUnsatisfiable, StoreUnavailable
+        ),
     },
 )
 def read_artefact(
@@ -132,6 +140,10 @@ def _successful(record: JobRecord) -> JobRecord:
     """Insist on a job that has results."""
     if record.state is not JobState.SUCCESSFUL:
         raise JobNotFinished(f"the job is {record.state}: only a successful job has results")
+    if record.expired is not None:
+        raise ResultsExpired(
+            f"the results were kept until {record.expired:%Y-%m-%d}: submit the images again"
+        )
     return record
 
 

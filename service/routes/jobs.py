@@ -207,9 +207,10 @@ def delete_job(job_id: UUID, store: StoreDep, data: DataDep) -> Response:
         return respond(
             job_document(record), status=HTTPStatus.ACCEPTED, headers=job_headers(record)
         )
-    if record.state is not JobState.DISMISSED:
-        # The row goes first: it must never promise files that are gone.
-        store.remove(job_id)
+    # The row goes first: it must never promise files that are gone.
+    if record.state is not JobState.DISMISSED and not store.remove(job_id):
+        # It was retried in between, and waits.
+        return delete_job(job_id, store, data)
     data.remove_job(job_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -108,8 +108,8 @@ async def submit(client: httpx.AsyncClient, **changes: bytes) -> httpx.Response:
 class Running:
     """A service in a thread of this process."""
 
-    def __init__(self, root: Path) -> None:
-        app = create_app(make_settings(root))
+    def __init__(self, root: Path, **changes: Any) -> None:
+        app = create_app(make_settings(root, **changes))
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))

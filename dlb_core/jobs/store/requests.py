@@ -214,8 +214,8 @@ class Requests(Sessions):
             session.flush()
             return record_of(row)
 
-    def remove(self, job_id: UUID) -> None:
-        """Forget a job that has ended; one that has not is left alone.
+    def remove(self, job_id: UUID) -> bool:
+        """Forget a job that has ended; False: it has not, and is left alone.
 
         Raises
         ------
@@ -223,8 +223,10 @@ class Requests(Sessions):
         """
         with self._write() as session:
             row = existing(session, job_id, lock=True)
-            if row.state in FINAL_STATES:
-                session.delete(row)
+            if row.state not in FINAL_STATES:
+                return False
+            session.delete(row)
+            return True
 
     def counts_by_state(self) -> dict[JobState, int]:
         """How many jobs are in each state; zero where there is none."""

@@ -1,0 +1,73 @@
+"""`dlb purge`: remove old results now, on the machine where the service's data lies."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from dlb_core.errors import BadOption
+from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.retention import Retention, purge
+from dlb_core.jobs.store import open_store, utc_now
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "purge",
+        help="remove old results, images and rows of a service now",
+        description="Remove what jobs left that ended long enough ago. The service may be "
+        "running; it does the same every hour, with the times in its settings. 0 keeps for ever.",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("DLB_DATA") or "dlb-data"),
+        metavar="DIR",
+        help="the service's data folder (default: DLB_DATA, or ./dlb-data)",
+    )
+    parser.add_argument(
+        "--database-url",
+        default=os.environ.get("DLB_DATABASE_URL") or None,
+        metavar="URL",
+        help="its job store (default: DLB_DATABASE_URL, or the one in its data folder)",
+    )
+    for name, what in (
+        ("results", "results of successful jobs"),
+        ("inputs", "images of failed and cancelled jobs"),
+        ("rows", "rows of jobs that have no files"),
+    ):
+        parser.add_argument(
+            f"--{name}-days",
+            type=float,
+            default=0.0,
+            metavar="N",
+            help=f"remove {what} after N days (default: keep them)",
+        )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Purge once, and say what went.
+
+    Raises
+    ------
+    BadOption
+        Not a service's data folder, or a negative number of days.
+    StoreUnavailable
+    """
+    days = (args.results_days, args.inputs_days, args.rows_days)
+    if min(days) < 0:
+        raise BadOption("days must not be negative")
+    if not any(days):
+        raise BadOption("say what to remove: --results-days, --inputs-days or --rows-days")
+    folder = DataFolder(args.data)
+    if not folder.jobs.is_dir():
+        raise BadOption("--data: that folder holds no service's data")
+    with open_store(args.database_url or folder.database_url) as store:
+        purged = purge(store, folder, Retention(*days), now=utc_now())
+    print(
+        f"removed the results of {purged.results} jobs, the images of {purged.inputs}, "
+        f"and {purged.rows} rows"
+    )
+    return 0
