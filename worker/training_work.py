@@ -35,7 +35,7 @@ def carry_out(claim: TaskClaim, settings: WorkerSettings, keeper: Keeper) -> Non
 
     match claim.kind:
         case TaskKind.GENERIC:
-            hierarchy.train_generic(on_epoch=tell, should_stop=keeper.should_stop)
+            hierarchy.train_first_stage(on_epoch=tell, should_stop=keeper.should_stop)
         case TaskKind.NETWORK:
             index = _INDEX[claim.name]
             hierarchy.specialise(index, on_epoch=tell, should_stop=keeper.should_stop)

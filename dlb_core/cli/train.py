@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dlb_core.training.serial import Progress
 
 COMPACT, FINE_TUNING = "compact", "fine-tuning"
+INITIALISATIONS = ("hsl", "none", "neighbour", "restoration")
 RECIPE_NAMES = ("paper", COMPACT, "synthetic", FINE_TUNING)
 
 
@@ -88,6 +89,13 @@ def _add_cases(group: Any) -> None:
 
 def _add_stages(group: Any) -> None:
     start = group.add_mutually_exclusive_group()
+    start.add_argument(
+        "--initialisation",
+        choices=INITIALISATIONS,
+        default=None,
+        help="what specialised networks start from: the generic network (default), random "
+        "weights, the neighbour trained before, or a network that learned to restore images",
+    )
     start.add_argument(
         "--initialise-from",
         type=Path,
@@ -188,7 +196,7 @@ def _plan(args: argparse.Namespace, console: Console) -> "Plan":
 
 
 def _recipe(args: argparse.Namespace) -> "Recipe":
-    from dlb_core.training.recipe import RECIPES
+    from dlb_core.training.recipe import RECIPES, Initialisation
 
     recipe = RECIPES[args.recipe or (FINE_TUNING if args.from_bundle else COMPACT)]
     if args.steps is not None:
@@ -197,6 +205,10 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
         recipe = recipe.model_copy(update={"seed": args.seed})
     if args.specialise_steps is not None and recipe.specialisation is not None:
         own = recipe.specialisation.model_copy(update={"num_steps": args.specialise_steps})
+        recipe = recipe.model_copy(update={"specialisation": own})
+    if args.initialisation is not None and recipe.specialisation is not None:
+        start = Initialisation(args.initialisation)
+        own = recipe.specialisation.model_copy(update={"initialisation": start})
         recipe = recipe.model_copy(update={"specialisation": own})
     return recipe
 

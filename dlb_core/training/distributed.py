@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
+from dlb_core.errors import BadOption
 from dlb_core.jobs.training.records import TaskKind, TaskSpec
 from dlb_core.jobs.training.store import TrainingStore
 from dlb_core.tiling import NETWORK_LOCATIONS
-from dlb_core.training.hierarchy import GENERIC
 from dlb_core.training.plan import Plan
+from dlb_core.training.recipe import Initialisation
 
 BUNDLE = "bundle"
 
@@ -17,17 +18,23 @@ def submit(store: TrainingStore, plan: Plan) -> UUID:
     Raises
     ------
     InputError
-        The plan cannot be followed with its cases, or another is being carried out in its run
-        folder.
+        The plan cannot be followed with its cases, its networks wait for one another, or another
+        plan is being carried out in its run folder.
     """
-    plan.open(device="cpu")  # so that a mistake is told here, not by a worker
-    return store.submit(str(plan.run), plan.model_dump(mode="json"), _tasks(plan))
+    if plan.recipe.initialisation is Initialisation.NEIGHBOUR:
+        raise BadOption(
+            "--initialisation neighbour: each network waits for the one before it, which tasks of "
+            "a distributed training do not; leave out --distributed"
+        )
+    hierarchy = plan.open(device="cpu")  # so that a mistake is told here, not by a worker
+    tasks = _tasks(plan, hierarchy.first_stage)
+    return store.submit(str(plan.run), plan.model_dump(mode="json"), tasks)
 
 
-def _tasks(plan: Plan) -> list[TaskSpec]:
+def _tasks(plan: Plan, first_stage: str | None) -> list[TaskSpec]:
     tasks = []
-    if plan.from_bundle is None:
-        tasks.append(TaskSpec(GENERIC, TaskKind.GENERIC, plan.recipe.num_steps))
+    if first_stage:
+        tasks.append(TaskSpec(first_stage, TaskKind.GENERIC, plan.recipe.num_steps))
     if not plan.generic_only:
         tasks += [
             TaskSpec(

@@ -2,7 +2,8 @@
 
 A run's folder holds `generic/` and `network-00/` to `network-74/`, each a run of
 `trainer.train` that is resumed by itself. A network depends on the generic weights and on
-nothing else, so any number of processes may share the work.
+nothing else, so any number of processes may share the work. Other initialisations (the paper's
+ablation) have `restoration/` in place of `generic/`, or no first stage at all.
 
 Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.1.1 and 2.3.1.
 """
@@ -17,16 +18,25 @@ from safetensors.torch import load_file
 
 from dlb_core.checkpoints import Bundle, open_bundle, write_bundle
 from dlb_core.contracts import Message
-from dlb_core.errors import InputError
+from dlb_core.errors import InputError, RunBusy
+from dlb_core.network import UNet3d
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training.cache import CachedCase
-from dlb_core.training.recipe import Recipe, SampleMix
+from dlb_core.training.initialisation import neighbour_of, restored_start
+from dlb_core.training.recipe import Initialisation, Recipe, SampleMix
+from dlb_core.training.restoration import (
+    RestorationNet,
+    RestorationSamples,
+    restoration_recipe,
+)
 from dlb_core.training.run_folder import WEIGHTS
-from dlb_core.training.samples import SampleMaker
+from dlb_core.training.samples import SampleMaker, SampleSource
 from dlb_core.training.start import StartWeights, from_bundle, from_file
 from dlb_core.training.trainer import CHECKPOINT_EVERY_S, EpochResult, train
 
 GENERIC = "generic"
+RESTORATION = "restoration"
+_FIRST_STAGES = {Initialisation.HSL: GENERIC, Initialisation.RESTORATION: RESTORATION}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,9 +141,9 @@ class Hierarchy:
         self._validation = self._validation_maker()
 
     @property
-    def skips_generic(self) -> bool:
-        """Whether the networks start from a bundle's."""
-        return self._tuned is not None
+    def first_stage(self) -> str | None:
+        """What all networks start from, if they start from one and it must be trained."""
+        return None if self._tuned else _FIRST_STAGES.get(self.recipe.initialisation)
 
     @property
     def generic_weights(self) -> Path:
@@ -149,19 +159,38 @@ class Hierarchy:
         every = range(len(NETWORK_LOCATIONS))
         return [index for index in every if not self.weights_of(index).exists()]
 
-    def train_generic(
+    def untrained_neighbours(self, networks: list[int]) -> list[int]:
+        """Networks from which some of `networks` start, but which are not among them."""
+        if self._tuned or self.recipe.initialisation is not Initialisation.NEIGHBOUR:
+            return []
+        needed = {neighbour_of(index) for index in networks} - {None, *networks}
+        return [index for index in self.missing() if index in needed]
+
+    def train_first_stage(
         self,
         *,
         on_epoch: Callable[[EpochResult], None] = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Path:
-        """Train the generic network, or go on with it; see `trainer.train`."""
+        """Train what all networks start from, or go on with it; see `trainer.train`."""
+        stage = self.first_stage or GENERIC
+        recipe = self.recipe.model_copy(update={"specialisation": None})
+        network: type[UNet3d] = UNet3d
+        training: SampleSource = self._training
+        validation: SampleSource | None = self._validation
+        if stage == RESTORATION:
+            recipe, network = restoration_recipe(self.recipe), RestorationNet
+            training = RestorationSamples(self._cases.training, recipe.subvolume_size)
+            validation = validation and RestorationSamples(
+                self._cases.validation, recipe.subvolume_size
+            )
         return train(
-            self._folder / GENERIC,
-            self.recipe.model_copy(update={"specialisation": None}),
-            self._training,
-            validation=self._validation,
+            self._folder / stage,
+            recipe,
+            training,
+            validation=validation,
             start=self._start,
+            network=network,
             device=self._device,
             checkpoint_every_s=self._checkpoint_every_s,
             on_epoch=on_epoch,
@@ -224,12 +253,34 @@ class Hierarchy:
             new_card=new_card,
         )
 
-    def _start_of(self, index: int) -> StartWeights:
+    def _start_of(self, index: int) -> StartWeights | None:
         if self._tuned:
             return from_bundle(self._tuned, index)
-        if not self.generic_weights.exists():
-            raise InputError("the generic network is not trained yet: train it first")
-        return from_file(self.generic_weights)
+        match self.recipe.initialisation:
+            case Initialisation.NONE:
+                return None
+            case Initialisation.NEIGHBOUR:
+                return self._neighbours_weights(index)
+            case Initialisation.RESTORATION:
+                path = self._trained(RESTORATION)
+                return restored_start(path, self.recipe.for_network(index))
+            case Initialisation.HSL:
+                return from_file(self._trained(GENERIC))
+
+    def _trained(self, stage: str) -> Path:
+        path = self._folder / stage / WEIGHTS
+        if not path.exists():
+            raise InputError(f"the {stage} network is not trained yet: train it first")
+        return path
+
+    def _neighbours_weights(self, index: int) -> StartWeights | None:
+        neighbour = neighbour_of(index)
+        if neighbour is None:
+            return None
+        path = self.weights_of(neighbour)
+        if not path.exists():
+            raise RunBusy(f"network {index} starts from network {neighbour}, not trained yet")
+        return from_file(path)
 
     def _validation_maker(self) -> SampleMaker | None:
         """Real images, unaltered: what the network is for."""
@@ -255,11 +306,13 @@ class Hierarchy:
                 "bundle": f"{self._tuned.manifest.name} {self._tuned.manifest.version}",
                 "bundle_sha256": self._tuned.sha256,
             }
-        else:
+        elif self.first_stage:
             starts = {
-                "generic_start_sha256": self._start.sha256 if self._start else None,
-                "generic_sha256": from_file(self.generic_weights).sha256,
+                f"{self.first_stage}_start_sha256": self._start.sha256 if self._start else None,
+                f"{self.first_stage}_sha256": from_file(self._trained(self.first_stage)).sha256,
             }
+        else:
+            starts = {}
         return {
             "recipe": recipe.model_dump(mode="json"),
             "cases": self._training.names,

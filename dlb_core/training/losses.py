@@ -22,6 +22,8 @@ class LossName(StrEnum):
     GENERALISED_JACCARD = "generalised_jaccard"
     JACCARD_CROSS_ENTROPY = "jaccard_cross_entropy"
     DICE_CROSS_ENTROPY = "dice_cross_entropy"
+    SQUARED_ERROR = "squared_error"
+    """Of a restored image: see `restoration`."""
 
 
 def _one_hot(target_BIJK: Tensor, dtype: torch.dtype) -> Tensor:
@@ -89,8 +91,14 @@ def dice_cross_entropy(scores_BCIJK: Tensor, target_BIJK: Tensor) -> Tensor:
     return soft_dice(scores_BCIJK, target_BIJK) + cross_entropy
 
 
+def squared_error(restored_BCIJK: Tensor, original_BCIJK: Tensor) -> Tensor:
+    """Mean squared difference of two images."""
+    return functional.mse_loss(restored_BCIJK.float(), original_BCIJK)
+
+
 LOSSES: dict[LossName, Loss] = {
     LossName.GENERALISED_JACCARD: generalised_jaccard,
     LossName.JACCARD_CROSS_ENTROPY: jaccard_cross_entropy,
     LossName.DICE_CROSS_ENTROPY: dice_cross_entropy,
+    LossName.SQUARED_ERROR: squared_error,
 }

@@ -7,9 +7,10 @@ from pydantic import Field
 
 from dlb_core.checkpoints import Bundle
 from dlb_core.contracts import Message
+from dlb_core.errors import BadOption
 from dlb_core.training.cache import open_cache
 from dlb_core.training.hierarchy import BundleIdentity, Hierarchy, share_out
-from dlb_core.training.recipe import Recipe
+from dlb_core.training.recipe import Initialisation, Recipe
 from dlb_core.training.start import generic_start
 
 AnyPath = Annotated[Path, Field(strict=False)]
@@ -43,6 +44,13 @@ class Plan(Message):
         CheckpointCorrupt
             Weights to start from cannot be read.
         """
+        if self.recipe.initialisation is not Initialisation.HSL and (
+            self.generic_only or self.from_bundle or self.initialise_from
+        ):
+            raise BadOption(
+                "--initialisation: --generic-only, --from-bundle and --initialise-from say "
+                "themselves where networks start from; give one of them"
+            )
         cases = share_out(
             open_cache(self.cache),
             left_out=frozenset(self.left_out_subjects),

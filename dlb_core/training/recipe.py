@@ -20,6 +20,19 @@ class Schedule(StrEnum):
     COSINE = "cosine"
 
 
+class Initialisation(StrEnum):
+    """What the 75 networks start from: the paper's way, and those it is compared with."""
+
+    HSL = "hsl"
+    """From the generic network."""
+    NONE = "none"
+    """From random weights."""
+    NEIGHBOUR = "neighbour"
+    """Each from the nearest network trained before it, the first from random weights."""
+    RESTORATION = "restoration"
+    """From a network that learned to restore distorted images."""
+
+
 class SampleMix(Message):
     """Where samples come from; shares, relative to one another."""
 
@@ -29,8 +42,9 @@ class SampleMix(Message):
 
 
 class Specialisation(Message):
-    """How a network goes on from the generic weights, in its own place alone."""
+    """How a network goes on in its own place alone, and from what."""
 
+    initialisation: Annotated[Initialisation, Field(strict=False)] = Initialisation.HSL
     num_steps: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Annotated[Schedule, Field(strict=False)]
@@ -56,6 +70,11 @@ class Recipe(Message):
     early_stopping: Annotated[bool, Field(description="needs validation subjects")] = False
     specialisation: Annotated[Specialisation | None, Field(description="None: none known")] = None
     seed: int = 0
+
+    @property
+    def initialisation(self) -> Initialisation:
+        """What specialised networks start from."""
+        return self.specialisation.initialisation if self.specialisation else Initialisation.HSL
 
     def for_network(self, index: int) -> "Recipe":
         """The recipe by which network `index`, 0 to 74, is specialised.

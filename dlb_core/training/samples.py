@@ -10,6 +10,7 @@ section 2.3.1.
 from copy import copy
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,19 @@ class Sample:
 
     image: Array
     """(2, I, J, K)."""
-    target: NDArray[np.int64]
-    """(I, J, K): 0 healthy, 1 lesion."""
+    target: NDArray[Any]
+    """(I, J, K) int64: 0 healthy, 1 lesion; of a restoration the original image."""
+
+
+class SampleSource(Protocol):
+    """Whatever samples can be drawn from."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the cases that samples come from."""
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """Draw one sample, a function of the generator alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

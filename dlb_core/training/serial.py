@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dlb_core.errors import Cancelled, RunBusy
+from dlb_core.errors import Cancelled, InputError, RunBusy
 from dlb_core.tiling import NETWORK_LOCATIONS
-from dlb_core.training.hierarchy import GENERIC, Hierarchy
+from dlb_core.training.hierarchy import Hierarchy
 from dlb_core.training.trainer import EpochResult
 
 WAIT_S = 2.0
@@ -37,7 +37,9 @@ def train_serially(
     on_progress: ProgressCallback,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train the generic network, then some of the 75; what is trained already is kept.
+    """Train the generic network (or what is in its place), then some of the 75.
+
+    What is trained already is kept.
 
     A network that another process is at is left to it, and waited for at the end.
 
@@ -45,6 +47,8 @@ def train_serially(
     ------
     Cancelled
         `should_stop` said so.
+    InputError
+        A network starts from another that is neither trained nor to be trained.
     """
     _Share(hierarchy, networks, on_progress, should_stop).go()
 
@@ -64,8 +68,12 @@ class _Share:
         self._pending = list(networks)
 
     def go(self) -> None:
-        if not self._hierarchy.skips_generic:
-            while not self._try(self._train_generic):
+        needed = self._hierarchy.untrained_neighbours(self._networks)
+        if needed:
+            listed = ", ".join(map(str, needed))
+            raise InputError(f"networks start from networks {listed}: train these too, or first")
+        if self._hierarchy.first_stage:
+            while not self._try(self._train_first_stage):
                 self._wait()
         while self._pending:
             before = list(self._pending)
@@ -88,10 +96,10 @@ class _Share:
             raise Cancelled("training was stopped while it waited for another process")
         time.sleep(WAIT_S)
 
-    def _train_generic(self) -> None:
-        num_steps = self._hierarchy.recipe.num_steps
-        self._hierarchy.train_generic(
-            on_epoch=lambda result: self._tell(GENERIC, num_steps, result),
+    def _train_first_stage(self) -> None:
+        num_steps, stage = self._hierarchy.recipe.num_steps, self._hierarchy.first_stage or ""
+        self._hierarchy.train_first_stage(
+            on_epoch=lambda result: self._tell(stage, num_steps, result),
             should_stop=self._should_stop,
         )
 
@@ -104,15 +112,14 @@ class _Share:
         )
 
     def _tell(self, network: str, num_steps: int, result: EpochResult) -> None:
-        later = len(self._pending) - (network != GENERIC)
+        specialised = network != self._hierarchy.first_stage
+        # Other processes may have trained some of ours meanwhile.
+        open_networks = len(set(self._networks) & set(self._hierarchy.missing()))
+        later = open_networks - specialised
         steps = num_steps - result.step
         if later:
             steps += later * self._hierarchy.recipe.for_network(0).num_steps
-        done = (
-            len(self._networks)
-            - len(self._pending)
-            + (network != GENERIC and result.step == num_steps)
-        )
+        done = len(self._networks) - open_networks + (specialised and result.step == num_steps)
         self._on_progress(
             Progress(
                 network=network,

@@ -34,7 +34,7 @@ from dlb_core.training.run_folder import (
     forget_metrics_after,
     locked,
 )
-from dlb_core.training.samples import Sample, SampleMaker
+from dlb_core.training.samples import Sample, SampleSource
 from dlb_core.training.start import StartWeights
 from dlb_core.training.state import delete_states, load_state, save_state
 
@@ -67,10 +67,11 @@ def _ignore(result: EpochResult) -> None:
 def train(
     folder: Path,
     recipe: Recipe,
-    training: SampleMaker,
+    training: SampleSource,
     *,
-    validation: SampleMaker | None = None,
+    validation: SampleSource | None = None,
     start: StartWeights | None = None,
+    network: type[UNet3d] = UNet3d,
     device: str = "cpu",
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     on_epoch: EpochCallback = _ignore,
@@ -84,11 +85,13 @@ def train(
         The run's folder; made if missing. Holds the recipe, metrics, checkpoints and, at
         the end, `weights.safetensors`.
     recipe : Recipe
-    training, validation : SampleMaker
+    training, validation : SampleSource
         With a validation set, the weights of the best epoch are kept and training ends
         after `patience` epochs without a better one; without, the last weights are kept.
     start : StartWeights, optional
         Weights to start from, as in hierarchical specialisation.
+    network : type
+        What is trained, built from the recipe's architecture.
     device : str
         `cpu` or `cuda`; mixed precision on cards that compute in bfloat16.
     checkpoint_every_s : float
@@ -123,7 +126,7 @@ def train(
         if finished.exists():
             delete_states(folder)
             return finished
-        run = _Run(folder, recipe, training, validation, start, device, checkpoint_every_s)
+        run = _Run(folder, recipe, training, validation, start, network, device, checkpoint_every_s)
         return run.go(on_epoch, should_stop)
 
 
@@ -134,9 +137,10 @@ class _Run:
         self,
         folder: Path,
         recipe: Recipe,
-        training: SampleMaker,
-        validation: SampleMaker | None,
+        training: SampleSource,
+        validation: SampleSource | None,
         start: StartWeights | None,
+        network: type[UNet3d],
         device: str,
         checkpoint_every_s: float,
     ) -> None:
@@ -146,7 +150,7 @@ class _Run:
         self._mixed = _computes_in_bfloat16(self._device)
         self._loss = LOSSES[recipe.loss]
         torch.manual_seed(recipe.seed)
-        model = UNet3d(recipe.architecture)
+        model = network(recipe.architecture)
         if start is not None:
             _start_from(model, start)
         self._model: nn.Module = place(model, self._device)
@@ -155,7 +159,7 @@ class _Run:
         forget_metrics_after(folder, self._standing.step)
         self._validation = self._draw_validation(validation) if validation else []
 
-    def _draw_validation(self, maker: SampleMaker) -> list[Sample]:
+    def _draw_validation(self, maker: SampleSource) -> list[Sample]:
         rngs = (np.random.default_rng([VALIDATION_SEED, n]) for n in range(NUM_VALIDATION_SAMPLES))
         return [maker.draw(rng) for rng in rngs]
 

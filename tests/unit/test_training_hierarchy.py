@@ -95,7 +95,7 @@ def test_a_network_of_another_process_is_left_to_it_and_waited_for(
 ) -> None:
     """Else a run shared by two would stop at the first network that both want."""
     run = _hierarchy(cache, tmp_path)
-    run.train_generic()
+    run.train_first_stage()
     held = locked(tmp_path / "network-03")
     held.__enter__()
     waited: list[list[int]] = []
@@ -116,7 +116,7 @@ def test_a_network_of_another_process_is_left_to_it_and_waited_for(
 def test_networks_start_from_the_generic_weights(cache: Path, tmp_path: Path) -> None:
     """The hierarchy of the paper; which weights they were is on record, and guarded."""
     run = _hierarchy(cache, tmp_path, learning_rate=1e-12)
-    generic = load_file(run.train_generic())
+    generic = load_file(run.train_first_stage())
 
     specialised = load_file(run.specialise(7))
 
@@ -130,10 +130,10 @@ def test_a_run_begun_from_other_weights_is_not_resumed(cache: Path, tmp_path: Pa
     """The manifest's digests would lie."""
     paths = [_random_weights(tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2)]
     run = tmp_path / "run"
-    _hierarchy(cache, run, start=paths[0]).train_generic()
+    _hierarchy(cache, run, start=paths[0]).train_first_stage()
 
     with pytest.raises(InputError, match="other weights to start from"):
-        _hierarchy(cache, run, start=paths[1]).train_generic()
+        _hierarchy(cache, run, start=paths[1]).train_first_stage()
 
 
 def test_fine_tuning_trains_each_network_of_a_bundle_on(cache: Path, tmp_path: Path) -> None:

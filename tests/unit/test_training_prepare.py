@@ -392,7 +392,7 @@ def test_a_case_killed_while_replaced_is_the_old_or_the_new_one(tmp_path: Path) 
         path = tmp_path / INDEX
         return path.read_bytes() if path.exists() else b""
 
-    for _ in range(6):
+    for _ in range(3):
         before = index()
         _kill_when(partial(_differs, index, before), REWRITE, tmp_path)
 
