@@ -15,15 +15,8 @@ from dlb_core.evaluation.store import CaseResult, ResultStore
 StepCallback = Callable[[str, float], None]
 """Told what is being done, and how much of everything is, in [0, 1]."""
 
-_PREPARING = (
-    Stage.READING,
-    Stage.DENOISING,
-    Stage.BRAIN_EXTRACTION,
-    Stage.REGISTRATION,
-    Stage.BIAS_CORRECTION,
-    Stage.NORMALISATION,
-    Stage.QUALITY_CONTROL,
-)
+_STAGES = list(Stage)
+_PREPARED = _STAGES.index(Stage.INFERENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +123,8 @@ class _Teller:
 
     def preparing(self, progress: Progress) -> None:
         """Pass on a stage of the preprocessing."""
-        stage = _PREPARING.index(progress.stage) + progress.done / progress.total
-        self._tell(progress.stage.value.replace("_", " "), stage / len(_PREPARING))
+        stages = _STAGES.index(progress.stage) + progress.done / progress.total
+        self._tell(progress.stage.value.replace("_", " "), min(stages / _PREPARED, 1.0))
 
     def running(self, method: int) -> Callable[[int], None]:
         """What one method reports its networks to."""

@@ -35,7 +35,7 @@ class Scores(Message):
 
 
 MEASURES = {
-    "case_score": "Hybrid score of a case",
+    "case_score": "Hybrid score of a case, without CORR",
     "dice": "Dice",
     "ppv": "PPV",
     "tpr": "TPR",

@@ -13,7 +13,9 @@ from dlb_core.cli.main import main
 from dlb_core.errors import BadOption, InputError
 from dlb_core.evaluation.cases import from_cache, from_dataset
 from dlb_core.evaluation.document import Evaluation
-from dlb_core.evaluation.methods import bright
+from dlb_core.evaluation.methods import BestThreshold, bright
+from dlb_core.evaluation.run import run_all
+from dlb_core.evaluation.store import ResultStore
 from dlb_core.nifti import write_volume
 from dlb_core.template import MNI_GRID, load_template
 from dlb_core.training.cache import IMAGE, LESIONS, CaseEntry, write_case
@@ -170,6 +172,22 @@ def test_a_case_that_fails_is_named_and_the_others_are_scored(
     assert {result["case"] for result in document["results"]} == {"one"}
     assert "failed bad" in capsys.readouterr().out
     assert "missing" in (output / "evaluation.html").read_text()
+
+
+def test_progress_names_the_case_and_goes_forward(cache: Path, tmp_path: Path) -> None:
+    """Of both cases, of which each is prepared and then run."""
+    steps: list[tuple[str, float]] = []
+
+    run_all(
+        from_cache(cache).cases,
+        [BestThreshold()],
+        ResultStore(tmp_path / "out"),
+        on_step=lambda text, share: steps.append((text, share)),
+    )
+
+    assert [text for text, _ in steps] == ["one (1/2) reading", "two (2/2) reading"]
+    shares = [share for _, share in steps]
+    assert 0 <= shares[0] < 0.5 <= shares[1] < 1
 
 
 def test_what_cannot_be_meant_is_refused_before_the_work(
