@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COMPACT, FINE_TUNING = "compact", "fine-tuning"
 INITIALISATIONS = ("hsl", "none", "neighbour", "restoration")
-RECIPE_NAMES = ("paper", COMPACT, "synthetic", FINE_TUNING)
+RECIPE_NAMES = ("paper", COMPACT, "synthetic", "tiny", FINE_TUNING)
 
 
 def add_parser(subparsers: Any) -> None:

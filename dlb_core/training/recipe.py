@@ -136,6 +136,19 @@ SYNTHETIC = COMPACT.model_copy(
 )
 """No labelled image needed: what a run of `compact` can start from."""
 
+TINY = COMPACT.model_copy(
+    update={
+        "name": "tiny",
+        "architecture": Architecture(width=4, num_levels=3, dropout=0.1),
+        "subvolume_size": 40,
+        "num_steps": 240,
+        "learning_rate": 2e-3,
+        "mix": SampleMix(labelled=1),
+        "specialisation": Specialisation(num_steps=3, learning_rate=5e-4, schedule=Schedule.COSINE),
+    }
+)
+"""Minutes, for the worked example: to see the way that data takes, not to segment patients."""
+
 FINE_TUNING = COMPACT.model_copy(
     update={
         "name": "fine-tuning",
@@ -147,4 +160,4 @@ FINE_TUNING = COMPACT.model_copy(
 )
 """To train a bundle on with a few labelled cases of one's own: no tissue labels needed."""
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT, SYNTHETIC, FINE_TUNING)}
+RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT, SYNTHETIC, TINY, FINE_TUNING)}
