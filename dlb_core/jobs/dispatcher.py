@@ -6,16 +6,16 @@ guarded change in SQL, and hints may be doubled.
 
 import contextlib
 import logging
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from dlb_core.errors import JobNotFound, TransientError
+from dlb_core.errors import JobNotFound
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.leftovers import remove_leftovers, tidy_ended
 from dlb_core.jobs.retention import Retention, purge
+from dlb_core.jobs.rounds import Rounds
 from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore, utc_now
 
 logger = logging.getLogger(__name__)
@@ -69,13 +69,10 @@ class Dispatcher:
         self._queue = queue
         self._folder = folder
         self._stale_after = timedelta(seconds=stale_after_s)
-        self._interval_s = interval_s
         self._max_attempts = max_attempts
         self._retention = retention
         self._clock = clock
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._rounds = Rounds(self.run_once, name="dispatch", interval_s=interval_s)
         self._tidied: datetime | None = None
 
     def run_once(self) -> None:
@@ -92,40 +89,15 @@ class Dispatcher:
 
     def start(self) -> None:
         """Run rounds in a thread until `stop`."""
-        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        self._thread.start()
+        self._rounds.start()
 
     def wake(self) -> None:
         """Start the next round now: there is a new job."""
-        self._wake.set()
+        self._rounds.wake()
 
     def stop(self) -> None:
         """End the thread, after the round it is in."""
-        self._stopping.set()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-
-    def _run(self) -> None:
-        """Round after round; an outage is logged once, when it begins and when it ends."""
-        away = False
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                self.run_once()
-            except TransientError as error:
-                if not away:
-                    logger.warning("dispatch_interrupted", extra={"cause": str(error)})
-                away = True
-            except Exception:
-                # The thread must outlive a fault of ours: without it no job would move.
-                logger.exception("dispatch_failed")
-            else:
-                if away:
-                    logger.info("dispatch_resumed")
-                away = False
-            self._wake.wait(self._interval_s)
+        self._rounds.stop()
 
     def _take_back(self) -> None:
         """End the leases that ran out, and remove what is no longer needed."""
