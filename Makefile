@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo-output
 
-.PHONY: help demo test lint format openapi benchmark clean
+.PHONY: help demo browser test lint format openapi benchmark clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -19,7 +19,13 @@ $(VENV)/.ready: pyproject.toml requirements.lock requirements-dev.lock
 demo: $(VENV)/.ready  ## run the whole service on a synthetic patient, or on T1W=... FLAIR=...
 	$(BIN)/dlb demo --output $(OUTPUT) $(if $(T1W),--t1w "$(T1W)") $(if $(FLAIR),--flair "$(FLAIR)")
 
-test: $(VENV)/.ready lint  ## check style and types, run every test
+browser:  ## install the browser that tests/browser drives, where apt and root allow it
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "no Chromium here, and it cannot be installed: tests/browser will be skipped"; fi
+
+test: $(VENV)/.ready lint browser  ## check style and types, run every test
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.ready  ## check style and types
