@@ -37,8 +37,9 @@ format: $(VENV)/.ready  ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-openapi: $(VENV)/.ready  ## write openapi/openapi.json anew
+openapi: $(VENV)/.ready  ## write openapi/openapi.json and the report's schema anew
 	$(BIN)/python -m service.openapi
+	$(BIN)/python -m dlb_core.report.schema
 
 benchmark: $(VENV)/.ready  ## time the stages, and the engine against a plain loop
 	$(BIN)/python -m benchmarks.bench_pipeline

@@ -27,6 +27,7 @@ FLAIR_TO_T1W = "from-FLAIR_to-T1w_xfm.txt"
 LESION_TABLE = "lesions.csv"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
+REPORT_PDF = "report.pdf"
 RUN_JSON = "run.json"
 
 MEDIA_TYPES = {
@@ -35,6 +36,7 @@ MEDIA_TYPES = {
     ".csv": "text/csv; charset=utf-8",
     ".json": "application/json",
     ".html": "text/html; charset=utf-8",
+    ".pdf": "application/pdf",
 }
 
 
@@ -42,6 +44,7 @@ ALL = (
     RUN_JSON,
     REPORT_JSON,
     REPORT_HTML,
+    REPORT_PDF,
     LESION_TABLE,
     MASK_FLAIR,
     MASK_T1W,

@@ -43,7 +43,7 @@ FLUID_FLAIR = 0.75
 """Fluid is darker than this in both images; white matter is 1."""
 VENTRICLE_REACH_MM = 8.0
 """How far on the MNI grid a patient's ventricle may go beyond the template's."""
-GREY_T1W = (0.5, 0.86)
+GREY_T1W = (0.5, 0.84)
 """Grey matter's range on the T1w."""
 SMALLEST_OWN_SHARE = 0.25
 """Of the template's volume; where less is found in the patient, the template's stands in."""
@@ -172,8 +172,9 @@ def patient_landmarks(
         allows cortex. Where a patient's own are not found, both are the template's.
     """
     ventricles = _own_ventricles(atlas, t1w, flair) | atlas.horns
-    grey = (t1w >= GREY_T1W[0]) & (t1w <= GREY_T1W[1])
-    cortex = _own_or(atlas.possible_cortex & grey & ~lesions, atlas.cortex)
+    grey = atlas.possible_cortex & (t1w >= GREY_T1W[0]) & (t1w <= GREY_T1W[1]) & ~lesions
+    # A lesion's blurred rim is grey too, but only a voxel thick.
+    cortex = _own_or(ndimage.binary_opening(grey, np.ones((2, 2, 2))), atlas.cortex)
     return Landmarks(ventricles & ~lesions, cortex, atlas.infratentorial)
 
 

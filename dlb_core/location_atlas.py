@@ -32,7 +32,7 @@ PointMm = tuple[float, float, float]
 FLUID_T1W = 0.5
 """Fluid is darker than this; of the template's maximum."""
 
-LIKELY, POSSIBLE = 0.5, 0.3
+LIKELY, POSSIBLE = 0.5, 0.4
 """Grey matter's share in the template that makes a voxel likely, or possible, cortex."""
 
 _VENTRICLE_SEEDS = ((10, -10, 25), (25, -42, 10))

@@ -1,4 +1,4 @@
-"""The report's figures: FLAIR slices with lesions, the largest lesion, the whole brain at a glance.
+"""The report's pictures: FLAIR slices with lesions, the largest lesion, all lesions projected.
 
 Everything is on the MNI grid. Each function returns pictures in reading order.
 """
@@ -11,14 +11,13 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from dlb_core.report.document import Lesion
-from dlb_core.report.pictures import Mark, Picture, Pixels, data_uri, grey_levels, outline
+from dlb_core.report.glass_brain import GlassView, glass_brain
+from dlb_core.report.pictures import Mark, Picture, Pixels, Polygon, encode, grey_levels, outline
 from dlb_core.report.planes import VIEWS, Plane, Window, brain_window, cut, place, turn, world_mm
+from dlb_core.report.slices import choose_slices
 from dlb_core.template import MNI_GRID
 from dlb_core.volume import Mask
 
-NUM_MOSAIC_SLICES = 12
-MINIMUM_GAP = 4
-"""Voxels between two slices of the mosaic, so that they show different things."""
 PROJECTION_FLOOR = 0.1
 """Lesion probabilities below this are left out of the projections."""
 
@@ -55,6 +54,9 @@ class Figures:
     """Everything that the page shows."""
 
     mosaic: tuple[Picture, ...]
+    unseen: int
+    """Lesions that no slice of the mosaic shows."""
+    glass: tuple[GlassView, ...]
     largest: tuple[tuple[Picture, ...], ...]
     """Rows FLAIR, T1w and agreement; columns axial, coronal and sagittal. Empty without lesions."""
     projections: tuple[Picture, ...]
@@ -64,8 +66,12 @@ class Figures:
 
 def draw_figures(material: Material, lesions: tuple[Lesion, ...]) -> Figures:
     """Draw all figures of a case."""
+    pictures = mosaic(material)
+    seen = sum(len(picture.marks) for picture in pictures)
     return Figures(
-        mosaic=mosaic(material),
+        mosaic=pictures,
+        unseen=len(lesions) - seen,
+        glass=glass_brain(material.labels, lesions, material.brain_mask, material.window),
         largest=largest_lesion(material, lesions[0]) if lesions else (),
         projections=projections(material),
         scale=colour_scale(),
@@ -73,33 +79,14 @@ def draw_figures(material: Material, lesions: tuple[Lesion, ...]) -> Figures:
 
 
 def mosaic(material: Material) -> tuple[Picture, ...]:
-    """Axial FLAIR slices from the top of the head down, those with most lesion."""
-    shown = choose_slices(material.mask, material.brain_mask)
+    """Axial FLAIR slices from the top of the head down, through all lesions where they can be."""
+    shown = choose_slices(material.labels, material.brain_mask)
     home = _home_slices(material.labels, shown)
     white = _flair_white(material)
     return tuple(
         _slice_picture(material, material.flair, white, Plane.AXIAL, k, "FLAIR", home.get(k, ()))
         for k in shown
     )
-
-
-def choose_slices(mask: Mask, brain_mask: Mask) -> list[int]:
-    """Indices of the axial slices to show, from the top of the head down.
-
-    The slices with most lesion, `MINIMUM_GAP` apart; then, if there are not enough of them, slices
-    evenly spread over the brain.
-    """
-    areas = mask.sum(axis=(0, 1))
-    brain = np.flatnonzero(brain_mask.any(axis=(0, 1)))
-    low, high = (int(brain[0]), int(brain[-1])) if len(brain) else (0, mask.shape[2] - 1)
-    evenly = np.linspace(low, high, NUM_MOSAIC_SLICES + 2)[1:-1].round().astype(int)
-    by_area = [int(k) for k in np.argsort(-areas, kind="stable") if areas[k]]
-    chosen: list[int] = []
-    for k in [*by_area, *(int(k) for k in evenly)]:
-        apart = all(abs(k - other) >= MINIMUM_GAP for other in chosen)
-        if apart and len(chosen) < NUM_MOSAIC_SLICES:
-            chosen.append(k)
-    return sorted(chosen, reverse=True)
 
 
 def _home_slices(labels: NDArray[np.int32], shown: list[int]) -> dict[int, tuple[int, ...]]:
@@ -211,17 +198,17 @@ def _picture(
     pixels: Pixels,
     plane: Plane,
     *,
-    outlines: str,
+    outlines: tuple[Polygon, ...],
     caption: str,
     alt: str,
     marks: tuple[Mark, ...] = (),
 ) -> Picture:
     view = VIEWS[plane]
     return Picture(
-        source=data_uri(pixels),
+        jpeg=encode(pixels),
         width=pixels.shape[1],
         height=pixels.shape[0],
-        outlines=outlines,
+        polygons=outlines,
         left=view.left,
         right=view.right,
         caption=caption,

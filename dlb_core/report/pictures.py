@@ -1,7 +1,7 @@
 """One picture of the report: a raster image with outlines and marks drawn over it.
 
-The raster is a data URI; the outlines are an SVG path in voxels, so they stay sharp at any size
-and the page can hide them without a script.
+The outlines are polygons in voxels, so they stay sharp at any size, in the page as in the PDF, and
+the page can hide them without a script.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.measure import find_contours
+from skimage.measure import approximate_polygon, find_contours
 
 from dlb_core.volume import Mask
 
@@ -20,6 +20,8 @@ ENLARGEMENT = 2
 JPEG_QUALITY = 86
 
 Pixels = NDArray[np.uint8]
+Polygon = tuple[tuple[float, float], ...]
+"""Corners (x, y), in voxels from a picture's upper left corner; closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What the page needs to show one picture."""
+    """What it takes to show one picture."""
 
-    source: str
-    """The raster as a data URI."""
+    jpeg: bytes
     width: int
     height: int
     """In voxels: the coordinates of outlines and marks."""
-    outlines: str
-    """SVG path data."""
+    polygons: tuple[Polygon, ...]
     left: str
     right: str
     """Which side of the patient is which."""
@@ -51,6 +51,16 @@ class Picture:
     """Says in words what the picture shows."""
     marks: tuple[Mark, ...] = ()
 
+    @property
+    def source(self) -> str:
+        """The raster as a data URI."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode("ascii")
+
+    @property
+    def outlines(self) -> str:
+        """SVG path data."""
+        return svg_path(self.polygons)
+
 
 def grey_levels(section: NDArray[np.floating[Any]], white: float) -> Pixels:
     """8-bit grey: 0 is black, `white` and more is white."""
@@ -58,7 +68,7 @@ def grey_levels(section: NDArray[np.floating[Any]], white: float) -> Pixels:
     return np.asarray(np.rint(scaled), dtype=np.uint8)
 
 
-def data_uri(pixels: Pixels) -> str:
+def encode(pixels: Pixels) -> bytes:
     """An enlarged JPEG of (rows, columns) grey or (rows, columns, 3) colour pixels."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     size = (image.width * ENLARGEMENT, image.height * ENLARGEMENT)
@@ -66,16 +76,28 @@ def data_uri(pixels: Pixels) -> str:
     image.resize(size, Image.Resampling.BICUBIC).save(
         file, "JPEG", quality=JPEG_QUALITY, optimize=True
     )
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return file.getvalue()
 
 
-def outline(section: Mask) -> str:
-    """SVG path round the true pixels of a picture, half way between voxel centres."""
+def outline(section: Mask, tolerance: float = 0.0) -> tuple[Polygon, ...]:
+    """Polygons round the true pixels of a picture, half way between voxel centres.
+
+    Parameters
+    ----------
+    section : (rows, columns) bool
+    tolerance : float
+        How far, in voxels, a simpler line may leave the exact one.
+    """
     padded = np.pad(section.astype(np.float32), 1)
     # Padding moves indices by one, and a voxel's centre lies half a voxel into it.
-    return "".join(_path(contour - 0.5) for contour in find_contours(padded, 0.5))
+    return tuple(_polygon(contour - 0.5, tolerance) for contour in find_contours(padded, 0.5))
 
 
-def _path(contour: NDArray[np.float64]) -> str:
-    points = " ".join(f"{column:.1f},{row:.1f}" for row, column in contour[:-1])
-    return f"M{points}Z"
+def svg_path(polygons: tuple[Polygon, ...]) -> str:
+    """SVG path data of closed polygons."""
+    return "".join("M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in one) + "Z" for one in polygons)
+
+
+def _polygon(contour: NDArray[np.float64], tolerance: float) -> Polygon:
+    simple = approximate_polygon(contour, tolerance) if tolerance else contour
+    return tuple((float(column), float(row)) for row, column in simple[:-1])

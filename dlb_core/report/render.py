@@ -5,22 +5,20 @@ Every value passes through Jinja's escaping; the page forbids itself to load any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from dlb_core.report import wording
-from dlb_core.report.document import Report
+from dlb_core.report.content import Content
 from dlb_core.report.figures import Figures
-from dlb_core.tiling import GRID_SHAPE
 
 PRINTED_ROWS = 60
 """Lesions that a printed table holds; the screen and lesions.csv show all."""
 
 
-def render_html(report: Report, figures: Figures) -> str:
-    """Lay the report out.
+def render_html(content: Content, figures: Figures) -> str:
+    """Lay the report out as a page.
 
     Parameters
     ----------
-    report : Report
-        What was measured.
+    content : Content
+        What it says.
     figures : Figures
         What was drawn of it.
 
@@ -29,22 +27,8 @@ def render_html(report: Report, figures: Figures) -> str:
     str
         A complete HTML document.
     """
-    status, checks = wording.quality_headline(report.quality)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            figures=figures,
-            title=report.label or "Unlabelled case",
-            quality_status=status,
-            quality_headline=checks,
-            size_classes=wording.size_classes(report.lesions),
-            grid=" × ".join(str(n) for n in GRID_SHAPE),
-            printed_rows=PRINTED_ROWS,
-            words=wording,
-        )
-    )
+    template = _environment().get_template("report.html.j2")
+    return template.render(content=content, figures=figures, printed_rows=PRINTED_ROWS)
 
 
 def _environment() -> Environment:

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dlb_core.contracts import InputState
-from dlb_core.report.document import CheckStatus, Lesion, QualityCheck, Report
-
-MIDLINE_MM = 4.0
-"""A centroid nearer than this to the mid-sagittal plane is called midline."""
+from dlb_core.report.document import (
+    CheckStatus,
+    Lesion,
+    Location,
+    LocationRules,
+    QualityCheck,
+    Report,
+)
 
 SIZE_CLASSES = (
     (0.0, 10.0, "under 10"),
@@ -26,6 +30,16 @@ STATUS_WORDS = {
 STATUS_SYMBOLS = {CheckStatus.PASS: "✓", CheckStatus.WARN: "!", CheckStatus.FAIL: "✕"}
 """Shapes, so that nobody depends on colours."""
 
+LOCATION_NAMES = {
+    Location.PERIVENTRICULAR: "periventricular",
+    Location.JUXTACORTICAL: "juxtacortical or cortical",
+    Location.INFRATENTORIAL: "infratentorial",
+    Location.DEEP_WHITE_MATTER: "deep white matter",
+}
+
+SHORT_NAMES = LOCATION_NAMES | {Location.JUXTACORTICAL: "juxtacortical"}
+PHRASES = LOCATION_NAMES | {Location.DEEP_WHITE_MATTER: "in deep white matter"}
+
 INPUT_STATES = {InputState.RAW: "raw", InputState.SKULL_STRIPPED: "already skull-stripped"}
 
 
@@ -39,6 +53,11 @@ class SizeClass:
     share: float
     """Of the fullest class, for the bar."""
 
+    @property
+    def volume(self) -> str:
+        """In ml, in print."""
+        return number(self.volume_ml, 2)
+
 
 def number(value: float, digits: int = 0) -> str:
     """A number with thin spaces between thousands, a true minus, and no minus before zero."""
@@ -49,6 +68,16 @@ def number(value: float, digits: int = 0) -> str:
 def millilitres(value: float) -> str:
     """A volume with as many digits as it deserves."""
     return number(value, 2 if value < 1 else 1)
+
+
+def hundredths(value: float) -> str:
+    """A volume to the hundredth, and never a nought for what is there."""
+    return "< 0.01" if 0 < value < 0.005 else number(value, 2)
+
+
+def cubic_millimetres(value: float) -> str:
+    """A lesion's volume."""
+    return number(value) if value >= 10 else number(value, 1)
 
 
 def measured(value: float) -> str:
@@ -76,12 +105,17 @@ def moment(created: str) -> str:
     return f"{time.day} {time:%B %Y, %H:%M} UTC"
 
 
-def side(lesion: Lesion) -> str:
-    """The hemisphere of a lesion's centroid."""
-    x = lesion.centroid_mni_mm[0]
-    if abs(x) < MIDLINE_MM:
-        return "midline"
-    return "right" if x > 0 else "left"
+def location_rules(rules: LocationRules) -> dict[Location, str]:
+    """The declared rules, a line each."""
+    return {
+        Location.PERIVENTRICULAR: "comes within "
+        f"{measured(rules.periventricular_mm)} mm of a lateral ventricle",
+        Location.JUXTACORTICAL: "else: comes within "
+        f"{measured(rules.juxtacortical_mm)} mm of the cerebral cortex",
+        Location.INFRATENTORIAL: f"{number(100 * rules.infratentorial_share)} % or more in "
+        "brainstem and cerebellum; asked first",
+        Location.DEEP_WHITE_MATTER: "everything else, deep grey matter too",
+    }
 
 
 def headline(report: Report) -> str:
@@ -106,8 +140,24 @@ def summary(report: Report) -> str:
     largest = millilitres(report.lesions[0].volume_mm3 / 1000)
     load = f"{number(totals.lesion_load_percent, 2)} % of {brain}"
     if totals.lesion_count == 1:
-        return f"The lesion measures {largest} ml and takes up {load}."
-    return f"Together they take up {load}. The largest measures {largest} ml."
+        where = PHRASES[report.lesions[0].location]
+        return f"The lesion measures {largest} ml and takes up {load}. It is {where}."
+    return (
+        f"Together they take up {load}. The largest measures {largest} ml. {_by_location(report)}"
+    )
+
+
+def _by_location(report: Report) -> str:
+    """Counts of the classes that occur, the fullest first."""
+    found = sorted(
+        (item for item in report.locations if item.lesion_count),
+        key=lambda item: -item.lesion_count,
+    )
+    parts = [f"{number(item.lesion_count)} {PHRASES[item.location]}" for item in found]
+    if not parts:
+        return ""
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"By place: {listed}."
 
 
 def quality_headline(checks: Sequence[QualityCheck]) -> tuple[CheckStatus, str]:

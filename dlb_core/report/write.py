@@ -1,4 +1,4 @@
-"""Write a case's report: lesions.csv, report.json and report.html."""
+"""Write a case's report: lesions.csv, report.json, report.html and report.pdf."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlb_core.artefacts import LESION_TABLE, REPORT_HTML, REPORT_JSON, write_text
+from dlb_core.artefacts import (
+    LESION_TABLE,
+    REPORT_HTML,
+    REPORT_JSON,
+    REPORT_PDF,
+    whole_file,
+    write_text,
+)
 from dlb_core.errors import GridMismatch
+from dlb_core.report.content import write_content
 from dlb_core.report.document import Report
 from dlb_core.report.figures import Material, draw_figures
+from dlb_core.report.pdf import render_pdf
 from dlb_core.report.render import render_html
 from dlb_core.report.tables import lesion_csv
 from dlb_core.template import MNI_GRID
@@ -28,7 +37,7 @@ def write_report(
     agreement: NDArray[np.floating[Any]],
     brain_mask: Mask,
 ) -> None:
-    """Write the three files of a report, each whole or not at all.
+    """Write the four files of a report, each whole or not at all.
 
     Parameters
     ----------
@@ -65,7 +74,12 @@ def write_report(
         agreement=agreement,
         brain_mask=brain_mask,
     )
-    page = render_html(report, draw_figures(material, report.lesions))
+    figures = draw_figures(material, report.lesions)
+    content = write_content(report, figures.unseen)
+    page = render_html(content, figures)
+    document = render_pdf(content, figures)
     write_text(output / LESION_TABLE, lesion_csv(report.lesions))
     write_text(output / REPORT_JSON, report.model_dump_json(indent=2) + "\n")
     write_text(output / REPORT_HTML, page)
+    with whole_file(output / REPORT_PDF) as file:
+        file.write(document)

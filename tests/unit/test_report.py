@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlb_core.artefacts import LESION_TABLE, REPORT_HTML, REPORT_JSON
+from dlb_core.artefacts import LESION_TABLE, REPORT_HTML, REPORT_JSON, REPORT_PDF
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.errors import GridMismatch
+from dlb_core.report.content import write_content
 from dlb_core.report.document import RESEARCH_USE, CheckStatus, Report
-from dlb_core.report.figures import draw_figures
+from dlb_core.report.figures import Figures, draw_figures
 from dlb_core.report.render import PRINTED_ROWS, render_html
 from dlb_core.report.tables import COLUMNS, lesion_csv
 from dlb_core.report.write import write_report
@@ -45,7 +46,18 @@ class Page(HTMLParser):
 
 
 def page(case: Report, boxes: list[Box]) -> Page:
-    return Page(render_html(case, draw_figures(material(boxes), case.lesions)))
+    return Page(html_of(case, boxes))
+
+
+def html_of(case: Report, boxes: list[Box]) -> str:
+    key = f"{boxes} {len(case.lesions)}"
+    if key not in _DRAWN:
+        _DRAWN[key] = draw_figures(material(boxes), case.lesions)
+    return render_html(write_content(case, _DRAWN[key].unseen), _DRAWN[key])
+
+
+_DRAWN: dict[str, Figures] = {}
+"""Drawing takes a second, and tests ask for the same few cases."""
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +87,11 @@ def write(folder: Path, boxes: list[Box]) -> Report:
     return case
 
 
-def test_the_three_files_are_written(tmp_path: Path) -> None:
+def test_the_four_files_are_written(tmp_path: Path) -> None:
     case = write(tmp_path, [RIGHT_LESION])
 
-    assert {p.name for p in tmp_path.iterdir()} == {LESION_TABLE, REPORT_JSON, REPORT_HTML}
+    names = {LESION_TABLE, REPORT_JSON, REPORT_HTML, REPORT_PDF}
+    assert {p.name for p in tmp_path.iterdir()} == names
     assert Report.model_validate_json((tmp_path / REPORT_JSON).read_text()) == case
     assert (tmp_path / REPORT_HTML).stat().st_size < 4 * MEGABYTE
 
@@ -117,6 +130,9 @@ def test_the_table_has_a_row_a_lesion_with_a_value_a_column() -> None:
 
     assert [row["id"] for row in rows] == ["1", "2"]
     assert [float(row["volume_mm3"]) for row in rows] == [216, 27]
+    assert [row["side"] for row in rows] == ["right", "left"]
+    assert [float(row["largest_diameter_mm"]) for row in rows] == [9.43, 4.12]
+    assert all(row["location"] and row["confidence"] == "high" for row in rows)
     assert [float(rows[0][f"mni_{axis}_mm"]) for axis in "xyz"] == [32.5, -23.5, 20.5]
     assert [float(rows[0][f"flair_{axis}"]) for axis in "ijk"] == [122.5, 102.5, 92.5]
     assert set(rows[0]) == set(COLUMNS)
@@ -148,7 +164,7 @@ def test_the_page_forbids_itself_to_load_anything(two_lesions: Page) -> None:
 
 
 def test_the_styles_refer_to_nothing_outside() -> None:
-    html = render_html(report([]), draw_figures(material([]), ()))
+    html = html_of(report([]), [])
 
     (style,) = re.findall(r"<style>(.*?)</style>", html, flags=re.DOTALL)
     assert "url(" not in style
@@ -194,8 +210,8 @@ def test_the_page_says_that_it_is_for_research_only(
 ) -> None:
     shown: Page = request.getfixturevalue(kind)
 
-    assert RESEARCH_USE in shown.text
-    assert "Research use only." in shown.text.split("Slices")[0]
+    assert RESEARCH_USE.removeprefix("For research use only. ") in shown.text
+    assert "Research use only." in shown.text.split("slices")[0]
 
 
 def test_the_page_shows_the_numbers_of_the_report(two_lesions: Page) -> None:
@@ -203,6 +219,8 @@ def test_the_page_shows_the_numbers_of_the_report(two_lesions: Page) -> None:
     assert "2 lesions, 0.24 ml in all" in two_lesions.text
     assert "0.01 % of a brain of 3\u202f332 ml" in two_lesions.text
     assert "32, −24, 20" in two_lesions.text
+    assert "counted by centres" in two_lesions.text
+    assert "not a verdict on dissemination in space" in two_lesions.text
     assert "12 March 2026, 14:05 UTC" in two_lesions.text
     assert "abababababab" in two_lesions.text
 

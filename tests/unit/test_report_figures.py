@@ -7,16 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlb_core.report.figures import (
-    MINIMUM_GAP,
-    NUM_MOSAIC_SLICES,
-    choose_slices,
-    colour_scale,
-    draw_figures,
-    mosaic,
-)
-from dlb_core.report.pictures import ENLARGEMENT, data_uri, grey_levels, outline
+from dlb_core.lesions import label_lesions
+from dlb_core.report.document import Location
+from dlb_core.report.figures import colour_scale, draw_figures, mosaic
+from dlb_core.report.glass_brain import SHADES
+from dlb_core.report.pictures import ENLARGEMENT, encode, grey_levels, outline, svg_path
 from dlb_core.report.planes import Plane, Window, brain_window, cut, place
+from dlb_core.report.slices import FEWEST_SLICES, MINIMUM_GAP, MOST_SLICES, choose_slices
 from dlb_core.template import MNI_GRID
 from tests.unit.reports import BRAIN, LEFT_LESION, RIGHT_LESION, lesion_mask, material, report
 
@@ -83,17 +80,19 @@ def test_without_a_brain_the_window_is_the_whole_grid() -> None:
     assert brain_window(lesion_mask([])) == WHOLE
 
 
+def slices_of(mask: np.ndarray) -> list[int]:
+    return choose_slices(label_lesions(mask), lesion_mask([BRAIN]))
+
+
 def test_the_slice_with_most_lesion_is_shown() -> None:
     mask = lesion_mask([RIGHT_LESION])
     mask[100:130, 80:110, 92] = True
 
-    chosen = choose_slices(mask, lesion_mask([BRAIN]))
-
-    assert 92 in chosen
+    assert 92 in slices_of(mask)
 
 
 def test_slices_are_apart_and_in_order_from_the_top() -> None:
-    chosen = choose_slices(lesion_mask([RIGHT_LESION, LEFT_LESION]), lesion_mask([BRAIN]))
+    chosen = slices_of(lesion_mask([RIGHT_LESION, LEFT_LESION]))
 
     steps = -np.diff(chosen)
     assert (steps >= MINIMUM_GAP).all()
@@ -101,11 +100,36 @@ def test_slices_are_apart_and_in_order_from_the_top() -> None:
     assert any(k in range(70, 73) for k in chosen)
 
 
+def test_the_slices_pass_through_every_lesion() -> None:
+    """A small lesion beside a large one in another slice would go unseen."""
+    mask = lesion_mask([RIGHT_LESION])
+    mask[40:100, 60:120, 50:54] = True
+    for n, k in enumerate(range(57, 125, 4)):
+        mask[60 + 5 * (n % 2) : 62 + 5 * (n % 2), 150, k : k + 2] = True
+    labels = label_lesions(mask)
+
+    chosen = choose_slices(labels, lesion_mask([BRAIN]))
+
+    seen = set(np.unique(labels[:, :, chosen])) - {0}
+    assert FEWEST_SLICES < len(chosen) <= MOST_SLICES
+    assert seen == set(range(1, labels.max() + 1))
+
+
+def test_more_lesions_than_slices_are_counted_as_unseen() -> None:
+    """What the pictures leave out must be said."""
+    boxes = [(slice(60, 62), slice(150, 152), slice(k, k + 2)) for k in range(20, 120, 3)]
+    case = material(boxes)
+    chosen = choose_slices(case.labels, case.brain_mask)
+
+    assert len(chosen) == MOST_SLICES
+    assert sum(len(picture.marks) for picture in mosaic(case)) == MOST_SLICES
+
+
 def test_without_lesions_slices_spread_over_the_brain() -> None:
     """A reader of "no lesion found" must be able to look for themselves."""
-    chosen = choose_slices(lesion_mask([]), lesion_mask([BRAIN]))
+    chosen = slices_of(lesion_mask([]))
 
-    assert len(chosen) == NUM_MOSAIC_SLICES
+    assert len(chosen) == FEWEST_SLICES
     assert max(chosen) > 130
     assert min(chosen) < 30
 
@@ -157,20 +181,21 @@ def test_an_outline_runs_half_way_between_voxel_centres() -> None:
     section = np.zeros((5, 5), dtype=bool)
     section[2, 3] = True
 
-    points = set(outline(section).removeprefix("M").removesuffix("Z").split(" "))
+    (polygon,) = outline(section)
 
-    assert points == {"3.5,2.0", "4.0,2.5", "3.5,3.0", "3.0,2.5"}
+    assert set(polygon) == {(3.5, 2), (4, 2.5), (3.5, 3), (3, 2.5)}
+    assert svg_path((polygon,)).count(" ") == 3
 
 
 def test_a_lesion_at_the_pictures_edge_has_a_closed_outline() -> None:
     section = np.zeros((4, 4), dtype=bool)
     section[0, 0] = True
 
-    assert outline(section).count("Z") == 1
+    assert svg_path(outline(section)).count("Z") == 1
 
 
 def test_no_lesion_has_no_outline() -> None:
-    assert outline(np.zeros((4, 4), dtype=bool)) == ""
+    assert outline(np.zeros((4, 4), dtype=bool)) == ()
 
 
 def test_grey_levels_clip_instead_of_wrapping_round() -> None:
@@ -183,7 +208,7 @@ def test_grey_levels_clip_instead_of_wrapping_round() -> None:
 def test_the_same_pixels_give_the_same_bytes() -> None:
     image = np.arange(64, dtype=np.uint8).reshape(8, 8)
 
-    assert data_uri(image) == data_uri(image.copy())
+    assert encode(image) == encode(image.copy())
 
 
 def test_the_largest_lesion_is_seen_in_three_planes_on_three_maps() -> None:
@@ -213,3 +238,34 @@ def test_the_colour_scale_gets_brighter() -> None:
 
     luminance = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in colours]
     assert luminance == sorted(luminance)
+
+
+def test_the_glass_brain_shades_each_lesion_by_its_class() -> None:
+    """Two classes, each in its own shade, once in every direction."""
+    right, left = report([RIGHT_LESION, LEFT_LESION]).lesions
+    lesions = (
+        right.model_copy(update={"location": Location.PERIVENTRICULAR}),
+        left.model_copy(update={"location": Location.JUXTACORTICAL}),
+    )
+
+    views = draw_figures(material([RIGHT_LESION, LEFT_LESION]), lesions).glass
+
+    assert [view.caption for view in views] == ["axial", "coronal", "sagittal"]
+    for view in views:
+        shapes = {shape.colour: shape for shape in view.shapes}
+        assert set(shapes) == {
+            SHADES[Location.PERIVENTRICULAR],
+            SHADES[Location.JUXTACORTICAL],
+        }
+        assert all(len(shape.polygons) == 1 for shape in shapes.values())
+        assert view.brain
+        assert view.landmarks
+    (right_shape,) = [s for s in views[0].shapes if s.colour == SHADES[Location.PERIVENTRICULAR]]
+    assert max(x for x, _ in right_shape.polygons[0]) < views[0].width / 2
+
+
+def test_the_shades_differ_in_grey_too() -> None:
+    colours = [bytes.fromhex(shade.removeprefix("#")) for shade in SHADES.values()]
+
+    luminance = sorted(0.299 * r + 0.587 * g + 0.114 * b for r, g, b in colours)
+    assert min(np.diff(luminance)) > 35

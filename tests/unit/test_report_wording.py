@@ -3,6 +3,7 @@
 import pytest
 
 from dlb_core.report import wording
+from dlb_core.report.document import Location, LocationRules
 from tests.unit.reports import LEFT_LESION, RIGHT_LESION, report
 
 NARROW = "\u202f"
@@ -42,25 +43,32 @@ def test_one_lesion_is_not_spoken_of_in_the_plural() -> None:
 
     assert wording.headline(case) == "1 lesion, 0.22 ml in all"
     assert wording.summary(case).startswith("The lesion measures 0.22 ml")
+    assert "By place" not in wording.summary(case)
 
 
 def test_several_lesions_name_the_largest() -> None:
-    assert wording.summary(report([RIGHT_LESION, LEFT_LESION])).endswith(
-        "The largest measures 0.22 ml."
-    )
+    summary = wording.summary(report([RIGHT_LESION, LEFT_LESION]))
+
+    assert "The largest measures 0.22 ml. By place: " in summary
 
 
 def test_no_lesion_names_the_limit_below_which_nothing_is_said() -> None:
     assert "at least 3 mm³" in wording.summary(report([]))
 
 
-def test_sides_are_the_patients() -> None:
-    """MNI x grows to the patient's right."""
-    right, left = report([RIGHT_LESION, LEFT_LESION]).lesions
+def test_the_rules_are_said_in_the_declared_millimetres() -> None:
+    rules = wording.location_rules(LocationRules(periventricular_mm=4.5, juxtacortical_mm=1.0))
 
-    assert wording.side(right) == "right"
-    assert wording.side(left) == "left"
-    assert wording.side(left.model_copy(update={"centroid_mni_mm": (-3.9, 0, 0)})) == "midline"
+    assert "4.5 mm of a lateral ventricle" in rules[Location.PERIVENTRICULAR]
+    assert "1 mm of the cerebral cortex" in rules[Location.JUXTACORTICAL]
+    assert set(rules) == set(Location)
+
+
+@pytest.mark.parametrize(
+    ("ml", "text"), [(0.0, "0.00"), (0.003, "< 0.01"), (0.005, "0.01"), (4.684, "4.68")]
+)
+def test_what_is_there_is_never_written_as_nought(ml: float, text: str) -> None:
+    assert wording.hundredths(ml) == text
 
 
 def test_size_classes_hold_every_lesion_once() -> None:

@@ -1,0 +1,348 @@
+"""The report as a PDF: A4, two or three pages for a typical case, to be printed and filed.
+
+It says what `Content` says, as the page does. Fonts are embedded; shades and words carry what
+colours carry; the same report gives the same bytes.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from reportlab.lib.colors import HexColor
+from reportlab.lib.units import mm
+
+from dlb_core.report.content import ClassRow, Content, Fact, Section
+from dlb_core.report.document import CheckStatus
+from dlb_core.report.figures import Figures
+from dlb_core.report.glass_brain import GlassView
+from dlb_core.report.pictures import Picture
+from dlb_core.report.sheet import (
+    BOLD,
+    BOTTOM,
+    CAPTION_HEIGHT,
+    LINE,
+    MARGIN,
+    PAGE_WIDTH,
+    REGULAR,
+    SOFT,
+    TOP,
+    WASH,
+    WIDTH,
+    Sheet,
+    Style,
+    paragraph_of,
+)
+
+PRINTED_ROWS = 40
+"""Lesions that the PDF's table holds; lesions.csv has all."""
+
+TEXT, SMALL, NOTE = Style(7.6), Style(6.6), Style(6.3, colour=SOFT)
+HEADING = Style(11, is_bold=True)
+LABEL = Style(6.2, colour=SOFT)
+
+STATUS_COLOURS = {
+    CheckStatus.PASS: "#17693f",
+    CheckStatus.WARN: "#7a4d00",
+    CheckStatus.FAIL: "#a31621",
+}
+LESION_WIDTHS = (7, 26, 13, 12, 14, 23, 17, 15, 13, 17, 17, 19)
+"""mm, of the lesion table's columns."""
+GAP = 4 * mm
+BAND_WIDTH = 0.7 * WIDTH
+
+
+def render_pdf(content: Content, figures: Figures) -> bytes:
+    """Lay the report out on paper.
+
+    Parameters
+    ----------
+    content : Content
+        What it says.
+    figures : Figures
+        What was drawn of it.
+
+    Returns
+    -------
+    bytes
+        A complete PDF document.
+    """
+
+    def footer(sheet: Sheet) -> None:
+        _footer(sheet, content)
+
+    sheet = Sheet(
+        title=f"{content.kicker} – {content.title}", subject=content.headline, on_page=footer
+    )
+    _head(sheet, content)
+    _result(sheet, content)
+    if content.nothing:
+        _nothing(sheet, content)
+    else:
+        _where(sheet, content, figures.glass)
+    _projections(sheet, content, figures)
+    _slices(sheet, content.slices, figures.mosaic)
+    if content.lesion_rows:
+        _lesions(sheet, content)
+    _checks(sheet, content)
+    _method(sheet, content)
+    return sheet.finish()
+
+
+def _footer(sheet: Sheet, content: Content) -> None:
+    sheet.rule(BOTTOM - 3 * mm)
+    words = f"{content.research_title} {content.research}"
+    sheet.line(words, Style(5.6, is_bold=True), x=MARGIN, y=BOTTOM - 6 * mm)
+    sheet.line(content.title, LABEL, x=MARGIN, y=BOTTOM - 9.2 * mm)
+    number = Style(6.2, colour=SOFT, align_right=True)
+    sheet.line(f"Page {sheet.page}", number, x=PAGE_WIDTH - MARGIN, y=BOTTOM - 9.2 * mm)
+
+
+def _head(sheet: Sheet, content: Content) -> None:
+    sheet.write(content.kicker.upper(), Style(6.6, colour=SOFT))
+    sheet.y -= 1.5
+    sheet.write(content.title, Style(16, is_bold=True))
+    sheet.y -= 6
+    _facts(sheet, content.identity)
+    sheet.y -= 5
+    text = f"{content.research_title} {content.research}"
+    words = paragraph_of(text, Style(7, is_bold=True))
+    _, height = words.wrap(WIDTH - 12, 100)
+    sheet.rectangle(MARGIN, sheet.y - height - 8, WIDTH, height + 8, WASH)
+    sheet.rectangle(MARGIN, sheet.y - height - 8, 2.5, height + 8, "#7a4d00")
+    words.drawOn(sheet.canvas, MARGIN + 8, sheet.y - height - 4)
+    sheet.y -= height + 8 + GAP
+
+
+def _facts(sheet: Sheet, facts: Sequence[Fact]) -> None:
+    """Side by side, each under its name."""
+    width = WIDTH / len(facts)
+    lowest = sheet.y
+    for n, fact in enumerate(facts):
+        x, y = MARGIN + n * width, sheet.y
+        for text, style in ((fact.name, LABEL), (fact.value, SMALL), (fact.remark, LABEL)):
+            if text:
+                y -= sheet.write_at(text, style, x=x, y=y, width=width - 6)
+        lowest = min(lowest, y)
+    sheet.y = lowest
+
+
+def _result(sheet: Sheet, content: Content) -> None:
+    sheet.write(content.headline, Style(15, is_bold=True))
+    sheet.y -= 4
+    sheet.write(content.summary, Style(8.4))
+    sheet.y -= 6
+    width, height = WIDTH / len(content.key_figures), 44.0
+    sheet.rectangle(MARGIN, sheet.y - height, WIDTH, height, WASH)
+    for n, fact in enumerate(content.key_figures):
+        x = MARGIN + n * width + 8
+        sheet.line(fact.name, LABEL, x=x, y=sheet.y - 11)
+        big = Style(14, is_bold=True)
+        sheet.line(fact.value, big, x=x, y=sheet.y - 26)
+        end = x + sheet.canvas.stringWidth(fact.value, big.font, big.size) + 4
+        sheet.line(fact.unit, Style(7.4, colour=SOFT), x=end, y=sheet.y - 26)
+        sheet.line(fact.remark, Style(5.7, colour=SOFT), x=x, y=sheet.y - 37)
+    sheet.y -= height + 7
+    colour = STATUS_COLOURS[content.quality_status]
+    text = f"{content.quality_symbol}  {content.quality_headline}"
+    sheet.write(text, Style(8, is_bold=True, colour=colour))
+    sheet.y -= GAP
+
+
+def _nothing(sheet: Sheet, content: Content) -> None:
+    """A result of its own, set apart."""
+    styles = (Style(11, is_bold=True), *(TEXT for _ in content.nothing[1:]))
+    blocks = [paragraph_of(t, s) for t, s in zip(content.nothing, styles, strict=True)]
+    heights = [block.wrap(WIDTH - 26, 200)[1] for block in blocks]
+    total = sum(heights) + 4 * (len(heights) - 1) + 18
+    sheet.rectangle(MARGIN, sheet.y - total, WIDTH, total, WASH)
+    sheet.rectangle(MARGIN, sheet.y - total, 4, total, "#14506e")
+    y = sheet.y - 9
+    for block, height in zip(blocks, heights, strict=True):
+        block.drawOn(sheet.canvas, MARGIN + 14, y - height)
+        y -= height + 4
+    sheet.y -= total + GAP
+
+
+def _heading(sheet: Sheet, section: Section, *, room: float) -> None:
+    sheet.need(room)
+    sheet.write(section.title, HEADING)
+    sheet.y -= 2
+    if section.lead:
+        sheet.write(section.lead, NOTE)
+        sheet.y -= 4
+
+
+def _where(sheet: Sheet, content: Content, views: Sequence[GlassView]) -> None:
+    """The class diagram, and the glass brain under it."""
+    _heading(sheet, content.classes, room=75 * mm)
+    ends = [MARGIN + part * WIDTH for part in (0.53, 0.64, 0.76, 0.88, 1.0)]
+    for name, end in zip(content.class_columns[1:], ends, strict=True):
+        sheet.line(name, Style(6.2, True, SOFT, True), x=end, y=sheet.y - 7)
+    sheet.line(content.class_columns[0], Style(6.2, True, SOFT), x=MARGIN, y=sheet.y - 7)
+    sheet.y -= 10
+    for row in content.class_rows:
+        _class_row(sheet, row, ends)
+    sheet.rule(sheet.y)
+    sheet.y -= 4
+    sheet.write(content.classes.remark, NOTE)
+    sheet.y -= GAP
+    _band(sheet, content.glass, views)
+
+
+def _class_row(sheet: Sheet, row: ClassRow, ends: Sequence[float]) -> None:
+    sheet.rule(sheet.y)
+    y = sheet.y - 9.5
+    sheet.rectangle(MARGIN, y - 0.5, 7, 7, row.shade)
+    sheet.line(row.name, Style(7.4, is_bold=True), x=MARGIN + 11, y=y)
+    sheet.line(row.rule, Style(5.8, colour=SOFT), x=MARGIN + 11, y=y - 8.5)
+    left, right = MARGIN + 0.385 * WIDTH, ends[0] - 16
+    sheet.rectangle(left, y - 3, right - left, 6, WASH)
+    sheet.rectangle(left, y - 3, (right - left) * row.share, 6, row.shade)
+    count, rest = Style(8, True, align_right=True), Style(6.6, align_right=True)
+    cells = (row.count, row.volume_ml, *row.sides)
+    for n, (text, end) in enumerate(zip(cells, ends, strict=True)):
+        sheet.line(text, rest if n else count, x=end, y=y - 2)
+    sheet.y -= 22
+
+
+def _projections(sheet: Sheet, content: Content, figures: Figures) -> None:
+    _band(sheet, content.projections, figures.projections)
+    x, step = MARGIN + BAND_WIDTH + 8 * mm, 60 / len(figures.scale)
+    y = sheet.y + GAP + 12
+    sheet.line("0 %", LABEL, x=x, y=y)
+    for n, colour in enumerate(figures.scale):
+        sheet.rectangle(x + 15 + n * step, y - 1, step + 0.3, 6.5, colour)
+    sheet.line("100 %", LABEL, x=x + 79, y=y)
+
+
+def _band(sheet: Sheet, section: Section, items: Sequence[Any]) -> None:
+    """Pictures on the left at one scale, and on the right what they show."""
+    height = _height(items, BAND_WIDTH) + CAPTION_HEIGHT
+    sheet.need(height)
+    x, width = MARGIN + BAND_WIDTH + 8 * mm, WIDTH - BAND_WIDTH - 8 * mm
+    y = sheet.y - sheet.write_at(section.title, HEADING, x=x, y=sheet.y, width=width) - 3
+    sheet.write_at(section.lead, NOTE, x=x, y=y, width=width)
+    _row(sheet, items, width=BAND_WIDTH, colour="#ffffff")
+    sheet.y -= height + GAP
+
+
+def _height(items: Sequence[Any], width: float) -> float:
+    """Of a row of pictures that share one scale."""
+    scale = (width - 6 * (len(items) - 1)) / sum(item.width for item in items)
+    return float(max(item.height for item in items) * scale)
+
+
+def _row(sheet: Sheet, items: Sequence[Any], *, width: float, colour: str) -> None:
+    """Pictures side by side at one scale, on one baseline."""
+    scale = (width - 6 * (len(items) - 1)) / sum(item.width for item in items)
+    tallest = max(item.height for item in items) * scale
+    x = MARGIN
+    for item in items:
+        where = {
+            "x": x,
+            "top": sheet.y - tallest + item.height * scale,
+            "width": item.width * scale,
+        }
+        if isinstance(item, GlassView):
+            sheet.glass_view(item, **where)
+        else:
+            sheet.picture(item, **where, colour=colour)
+        x += item.width * scale + 6
+
+
+def _slices(sheet: Sheet, section: Section, pictures: Sequence[Picture]) -> None:
+    columns = 4 if len(pictures) <= 12 else 5
+    width = (WIDTH - 4 * (columns - 1)) / columns
+    row = max(picture.height for picture in pictures) * width / pictures[0].width + 11
+    _heading(sheet, section, room=min(row * 3 + 60, TOP - BOTTOM))
+    for start in range(0, len(pictures), columns):
+        sheet.need(row)
+        for n, picture in enumerate(pictures[start : start + columns]):
+            sheet.picture(picture, x=MARGIN + n * (width + 4), top=sheet.y, width=width)
+        sheet.y -= row
+    sheet.y -= GAP / 2
+
+
+def _lesions(sheet: Sheet, content: Content) -> None:
+    _heading(sheet, content.lesions, room=45 * mm)
+    head = [
+        f"{column.name}\n{column.unit}" if column.unit else column.name
+        for column in content.lesion_columns
+    ]
+    rows = content.lesion_rows[:PRINTED_ROWS]
+    right = [n for n, column in enumerate(content.lesion_columns) if column.is_number]
+    commands = _table_style(5.9) + [("ALIGN", (n, 0), (n, -1), "RIGHT") for n in right]
+    commands += [("LEFTPADDING", (n, 0), (n, -1), 7) for n in {*range(12)} - {*right}]
+    widths = [part * WIDTH / sum(LESION_WIDTHS) for part in LESION_WIDTHS]
+    sheet.table([head, *rows], widths, commands)
+    sheet.y -= 4
+    left_out = len(content.lesion_rows) - len(rows)
+    if left_out:
+        sheet.write(f"And {left_out} smaller ones: see lesions.csv.", Style(6.6, is_bold=True))
+        sheet.y -= 2
+    sheet.write(content.lesions.remark, NOTE)
+    sheet.y -= GAP
+
+
+def _checks(sheet: Sheet, content: Content) -> None:
+    _heading(sheet, content.quality, room=40 * mm)
+    if not content.checks:
+        return
+    rows: list[list[Any]] = [list(content.check_columns)]
+    commands = [
+        *_table_style(6.2),
+        ("ALIGN", (2, 0), (2, -1), "RIGHT"),
+        ("LEFTPADDING", (3, 0), (3, -1), 12),
+    ]
+    for n, check in enumerate(content.checks, 1):
+        title: Any = check.title
+        if check.advice:
+            title = [paragraph_of(check.title, Style(6.2)), paragraph_of(check.advice, LABEL)]
+        rows.append([f"{check.symbol}  {check.word}", title, check.measured, check.asked])
+        commands.append(("TEXTCOLOR", (0, n), (0, n), HexColor(STATUS_COLOURS[check.status])))
+        commands.append(("FONTNAME", (0, n), (0, n), BOLD))
+    sheet.table(rows, [part * WIDTH for part in (0.13, 0.46, 0.13, 0.28)], commands)
+    sheet.y -= GAP
+
+
+def _table_style(size: float) -> list[tuple[Any, ...]]:
+    return [
+        ("FONT", (0, 0), (-1, -1), REGULAR, size, size * 1.15),
+        ("FONT", (0, 0), (-1, 0), BOLD, size, size * 1.15),
+        ("TEXTCOLOR", (0, 0), (-1, 0), HexColor(SOFT)),
+        ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
+        ("VALIGN", (0, 1), (-1, -1), "MIDDLE"),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.8, HexColor(SOFT)),
+        ("LINEBELOW", (0, 1), (-1, -1), 0.3, HexColor(LINE)),
+        ("LEFTPADDING", (0, 0), (-1, -1), 2),
+        ("RIGHTPADDING", (0, 0), (-1, -1), 2),
+        ("TOPPADDING", (0, 0), (-1, -1), 1.5),
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 1.9),
+    ]
+
+
+def _method(sheet: Sheet, content: Content) -> None:
+    """Two columns, kept together."""
+    width = (WIDTH - 8 * mm) / 2
+    small = Style(6.3)
+    texts = (
+        (
+            (content.method.title, HEADING),
+            *((text, small) for text in content.method_paragraphs),
+            (content.source, NOTE),
+        ),
+        (
+            (content.limits.title, HEADING),
+            *((f"•  {text}", small) for text in content.limit_points),
+        ),
+    )
+    columns = [[paragraph_of(text, style) for text, style in column] for column in texts]
+    heights = [[block.wrap(width, 800)[1] for block in column] for column in columns]
+    tallest = max(sum(each) + 3 * len(each) for each in heights)
+    sheet.need(tallest + 20)
+    for n, (column, each) in enumerate(zip(columns, heights, strict=True)):
+        y = sheet.y
+        for block, height in zip(column, each, strict=True):
+            block.drawOn(sheet.canvas, MARGIN + n * (width + 8 * mm), y - height)
+            y -= height + 3
+    sheet.y -= tallest + 4
+    sheet.write(content.fine_print, Style(5.6, colour=SOFT))

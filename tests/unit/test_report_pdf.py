@@ -1,0 +1,203 @@
+"""The PDF says what report.json says, and can be filed: fonts inside, the same bytes again."""
+
+import json
+import re
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+
+from dlb_core.report.content import Content, write_content
+from dlb_core.report.document import CheckStatus, Report
+from dlb_core.report.figures import Figures, draw_figures
+from dlb_core.report.pdf import PRINTED_ROWS, render_pdf
+from tests.unit.reports import LEFT_LESION, RIGHT_LESION, check, material, report
+
+BOXES = (RIGHT_LESION, LEFT_LESION)
+
+
+@cache
+def figures(count: int) -> Figures:
+    """Pictures of the first `count` lesions."""
+    boxes = BOXES[:count]
+    return draw_figures(material(boxes), report(boxes).lesions)
+
+
+def pdf_of(case: Report) -> tuple[bytes, Content]:
+    content = write_content(case, unseen=0)
+    return render_pdf(content, figures(min(len(case.lesions), 2))), content
+
+
+def text_of(document: bytes) -> str:
+    """All words, with one space between any two."""
+    pages = PdfReader(BytesIO(document)).pages
+    return plain(" ".join(page.extract_text() for page in pages))
+
+
+def plain(words: str) -> str:
+    """Line breaks as spaces, minus signs as hyphens; the narrow space within numbers stays."""
+    return re.sub(r"[ \n]+", " ", words).replace("−", "-")
+
+
+def many_lesions(count: int) -> Report:
+    """Two lesions drawn, and as many measured as asked for, each with numbers of its own."""
+    case = report(BOXES)
+    lesions = tuple(
+        case.lesions[n % 2].model_copy(
+            update={
+                "id": n + 1,
+                "volume_mm3": 1234.5 - 17.3 * n,
+                "centroid_mni_mm": (32.4 - n, -23.6 + n, 20.6),
+                "agreement": 0.987 - 0.011 * n,
+            }
+        )
+        for n in range(count)
+    )
+    return case.model_copy(update={"lesions": lesions})
+
+
+@pytest.fixture(scope="module")
+def two_lesions() -> tuple[Report, str]:
+    case = report(BOXES, quality=(check(), check(CheckStatus.WARN, "Scan again.")))
+    return case, text_of(pdf_of(case)[0])
+
+
+def numbers_in(value: Any) -> set[float]:
+    """Every number of a JSON document, those within its strings too."""
+    if isinstance(value, dict):
+        return set().union(*(numbers_in(v) for v in value.values()), set())
+    if isinstance(value, list):
+        return set().union(*(numbers_in(v) for v in value), set())
+    if isinstance(value, bool) or value is None:
+        return set()
+    if isinstance(value, str):
+        return {float(token) for token in re.findall(r"\d+(?:\.\d+)?", value)}
+    return {float(value)}
+
+
+def is_rounding_of(token: str, known: set[float]) -> bool:
+    """Whether a number in print is one of the document, as it is, in ml, or in per cent."""
+    digits = len(token.partition(".")[2])
+    shown = abs(float(token))
+    half = 0.5 * 10**-digits + 1e-9
+    return any(abs(shown - abs(v) * scale) <= half for v in known for scale in (1, 0.001, 100))
+
+
+def test_every_number_is_one_of_the_reports(two_lesions: tuple[Report, str]) -> None:
+    """Report and PDF go different ways into the record: they may not tell different stories."""
+    case, text = two_lesions
+    content = write_content(case, unseen=0)
+    for known in (
+        *content.method_paragraphs,
+        *content.limit_points,
+        content.source,
+        content.lesions.remark,
+        content.fine_print,
+    ):
+        assert plain(known) in text
+        text = text.replace(plain(known), " ")
+    text = re.sub(r"z = [+-]?\d+ mm|Page \d|MNI152|\b0 %|\b100 %", " ", text)
+    known_numbers = numbers_in(json.loads(case.model_dump_json()))
+
+    tokens = re.findall(r"\d+(?:\.\d+)?", text.replace("\u202f", ""))
+
+    assert len(tokens) > 60
+    assert [token for token in tokens if not is_rounding_of(token, known_numbers)] == []
+
+
+def test_the_headline_figures_are_the_reports(two_lesions: tuple[Report, str]) -> None:
+    """216 + 27 mm3, measured in a brain of 3 332 000 mm3 of a patient who is the template."""
+    case, text = two_lesions
+
+    assert case.totals.lesion_volume_ml == pytest.approx(0.243)
+    assert "2 lesions, 0.24 ml in all" in text
+    assert "agreement interval 0.24 to 0.24 ml" in text
+    assert "0.01 % of a brain of 3 332 ml" in text.replace("\u202f", " ")
+    assert "intracranial about 1 887 ml" in text.replace("\u202f", " ")
+
+
+def test_every_row_of_the_table_is_printed_in_order() -> None:
+    case = many_lesions(PRINTED_ROWS)
+    document, content = pdf_of(case)
+    text = text_of(document)
+
+    place = 0
+    for row in content.lesion_rows:
+        place = text.index(plain(" ".join(row)), place)
+    assert place > 0
+
+
+def test_a_long_table_says_how_much_it_leaves_out() -> None:
+    text = text_of(pdf_of(many_lesions(PRINTED_ROWS + 7))[0])
+
+    assert "And 7 smaller ones: see lesions.csv." in text
+    assert f"All {PRINTED_ROWS + 7}, the largest first" in text
+
+
+def test_a_typical_case_fits_on_three_pages_of_a4() -> None:
+    pages = PdfReader(BytesIO(pdf_of(many_lesions(25))[0])).pages
+
+    assert len(pages) <= 3
+    for page in pages:
+        assert float(page.mediabox.width) == pytest.approx(595.28, abs=0.1)
+        assert float(page.mediabox.height) == pytest.approx(841.89, abs=0.1)
+
+
+def test_fonts_are_inside() -> None:
+    """A record must look the same on a machine without our fonts."""
+    fonts = {}
+    for page in PdfReader(BytesIO(pdf_of(report(BOXES))[0])).pages:
+        for font in page["/Resources"]["/Font"].values():
+            fonts[str(font["/BaseFont"])] = font
+    used = {name: font for name, font in fonts.items() if "DejaVu" in name}
+
+    assert used
+    assert all("/FontFile2" in font["/FontDescriptor"] for font in used.values())
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    """A document that changes by itself cannot be compared or signed."""
+    case = report(BOXES)
+
+    assert pdf_of(case)[0] == pdf_of(case)[0]
+
+
+def test_every_page_says_that_it_is_for_research_only() -> None:
+    """Pages are parted in a folder."""
+    for page in PdfReader(BytesIO(pdf_of(report(BOXES))[0])).pages:
+        assert "Research use only." in page.extract_text()
+
+
+def test_the_classes_are_no_verdict(two_lesions: tuple[Report, str]) -> None:
+    _, text = two_lesions
+
+    assert "not a verdict on dissemination in space" in text
+    for name in ("Periventricular", "Juxtacortical or cortical", "Infratentorial", "Deep white"):
+        assert name in text
+
+
+def test_no_lesion_is_a_result_of_its_own() -> None:
+    """Silence could be taken for a failure, and a failure for a healthy brain."""
+    text = text_of(pdf_of(report([]))[0])
+
+    assert "This is a result, not an error" in text
+    assert "No lesion is outlined, since none was found" in text
+    assert "Where they lie" not in text
+
+
+def test_checks_have_words_and_advice(two_lesions: tuple[Report, str]) -> None:
+    _, text = two_lesions
+
+    assert "Passed" in text
+    assert "Warning" in text
+    assert "Scan again." in text
+
+
+def test_text_from_outside_is_shown_as_text() -> None:
+    """Messages may quote what a file says; markup in it must not be obeyed."""
+    attack = "<b>bold</b> & <a href='x'>link</a>"
+    case = report(BOXES, quality=(check(CheckStatus.WARN, attack),), label="a.b-c")
+
+    assert attack in text_of(pdf_of(case)[0])
