@@ -15,11 +15,11 @@ from dlb_core.artefacts import (
     write_text,
 )
 from dlb_core.errors import GridMismatch
-from dlb_core.report.content import write_content
 from dlb_core.report.document import Report
 from dlb_core.report.figures import Material, draw_figures
 from dlb_core.report.pdf import render_pdf
 from dlb_core.report.render import render_html
+from dlb_core.report.statements import write_content
 from dlb_core.report.tables import lesion_csv
 from dlb_core.template import MNI_GRID
 from dlb_core.volume import Mask

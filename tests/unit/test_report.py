@@ -11,10 +11,10 @@ import pytest
 from dlb_core.artefacts import LESION_TABLE, REPORT_HTML, REPORT_JSON, REPORT_PDF
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.errors import GridMismatch
-from dlb_core.report.content import write_content
 from dlb_core.report.document import RESEARCH_USE, CheckStatus, Report
 from dlb_core.report.figures import Figures, draw_figures
 from dlb_core.report.render import PRINTED_ROWS, render_html
+from dlb_core.report.statements import write_content
 from dlb_core.report.tables import COLUMNS, lesion_csv
 from dlb_core.report.write import write_report
 from tests.unit.reports import LEFT_LESION, RIGHT_LESION, Box, check, material, report

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from dlb_core.report.content import Content, write_content
+from dlb_core.report.content import Content
 from dlb_core.report.document import CheckStatus, Report
 from dlb_core.report.figures import Figures, draw_figures
 from dlb_core.report.pdf import PRINTED_ROWS, render_pdf
+from dlb_core.report.statements import write_content
 from tests.unit.reports import LEFT_LESION, RIGHT_LESION, check, material, report
 
 BOXES = (RIGHT_LESION, LEFT_LESION)
