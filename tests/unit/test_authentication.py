@@ -52,9 +52,14 @@ def operations(root: Path) -> list[tuple[str, str]]:
     ]
 
 
-async def test_nothing_but_health_answers_without_a_key(tmp_path: Path) -> None:
+async def test_no_data_leaves_without_a_key(tmp_path: Path) -> None:
     """A route that someone adds must not be open because a guard was forgotten."""
-    unnamed = [("GET", "/v1/openapi.json"), ("GET", "/v1/none"), ("PUT", "/v1/jobs"), ("GET", "/")]
+    unnamed = [
+        ("GET", "/v1/openapi.json"),
+        ("GET", "/v1/none"),
+        ("PUT", "/v1/jobs"),
+        ("GET", "/none"),
+    ]
     open_to_all = []
     async with service(tmp_path, **LOCKED) as (client, _):
         for method, path in operations(tmp_path) + unnamed:

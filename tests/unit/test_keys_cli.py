@@ -1,13 +1,14 @@
 """`dlb keys`, and what the client does with a key."""
 
 import json
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from service_kit import Running, nifti
+from service_kit import Running, make_bundle, nifti
 
 from dlb_core.cli.keys import parse_expiry
 from dlb_core.cli.main import main
@@ -129,6 +130,23 @@ def test_the_command_line_takes_its_key_from_a_file_or_a_variable(
 
     (tmp_path / "key").write_text("no key, but a sentence")
     assert main([*listing, "--key-file", str(tmp_path / "key")]) == 2
+
+
+def test_serve_listens_for_others_once_there_is_a_key(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before, whoever reaches it could read every result; the port is taken, so nothing starts."""
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104  # nobody answers there
+        port = str(taken.getsockname()[1])
+        weights = str(make_bundle(tmp_path / "weights"))
+        serve = ["serve", "--host", "0.0.0.0", "--port", port, "--data", str(data)]  # noqa: S104
+        serve += ["--weights", weights]
+
+        assert main(serve) == 2
+        assert "dlb keys create" in capsys.readouterr().err
+        make(data, capsys)
+        assert main(serve) == 2
+        assert "cannot listen" in capsys.readouterr().err
 
 
 def test_a_key_does_not_leave_for_another_address(running: Running) -> None:
