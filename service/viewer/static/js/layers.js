@@ -6,8 +6,9 @@ import { moved, ratio } from "./nifti.js";
 /** The report's colour of lesions; then two scales that a reader can tell from it. */
 const COLOURS = {
   mask: { R: [255, 255, 255, 255], G: [182, 182, 182, 182], B: [39, 39, 39, 39], A: [0, 0, 255, 255], I: [0, 127, 128, 255] },
-  probability: { R: [60, 214, 255], G: [10, 64, 236], B: [110, 60, 140], A: [255, 255, 255], I: [0, 128, 255] },
-  agreement: { R: [24, 33, 160], G: [50, 145, 245], B: [110, 160, 200], A: [255, 255, 255], I: [0, 128, 255] },
+  // What is exactly zero is clear.
+  probability: { R: [60, 60, 214, 255], G: [10, 10, 64, 236], B: [110, 110, 60, 140], A: [0, 255, 255, 255], I: [0, 1, 128, 255] },
+  agreement: { R: [24, 24, 33, 160], G: [50, 50, 145, 245], B: [110, 110, 160, 200], A: [0, 255, 255, 255], I: [0, 1, 128, 255] },
 };
 
 export const LAYERS = {

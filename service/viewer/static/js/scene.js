@@ -7,7 +7,8 @@ import { affineOf, shapeOf, voxels } from "./nifti.js";
 
 const { NVImage, Niivue, SLICE_TYPE } = globalThis.niivue;
 
-const ABOVE_MINIMUM_ONLY = 1;
+/** NiiVue's kind of colour scale that starts at zero and hides what lies below the minimum. */
+const HIDDEN_BELOW_MINIMUM = 2;
 /** White matter is 1 in a preprocessed scan; lesions on FLAIR reach about 2. */
 const PREPROCESSED_RANGE = { FLAIR: [0, 2], T1w: [0, 1.4] };
 const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
@@ -85,7 +86,8 @@ export class Scene {
     const point = this.#point;
     const space = native ? contrast : "MNI152";
     const scan = await toImage(await this.#files.image(scanName(space, contrast)));
-    if (!native) [scan.cal_min, scan.cal_max] = PREPROCESSED_RANGE[contrast];
+    if (native) scan.cal_min = 0;
+    else [scan.cal_min, scan.cal_max] = PREPROCESSED_RANGE[contrast];
     this.#clear();
     this.contrast = contrast;
     this.native = native;
@@ -138,7 +140,7 @@ export class Scene {
     // Another scan may have been chosen meanwhile.
     if (space !== this.space || this.#images.has(layer)) return;
     image.colormap = `lesion-${layer}`;
-    image.colormapType = ABOVE_MINIMUM_ONLY;
+    image.colormapType = HIDDEN_BELOW_MINIMUM;
     this.#images.set(layer, image);
     this.#style(layer);
     this.#niivue.addVolume(image);
