@@ -10,10 +10,11 @@ rounding of sums in another order.
 Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.3 and 3.2.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from dlb_core.fast_forward import FastForward
 from dlb_core.network import UNet3d, lesion_probability, place
 from dlb_core.tiling import NETWORK_LOCATIONS, Location, NetworkLocation, cut, has_brain
 from dlb_core.volume import Mask
+from dlb_core.votes import VotesFile, identity_of
 from dlb_core.voting import Ballot, Consensus
 
 NetworkCallback = Callable[[int], None]
@@ -51,6 +53,7 @@ def run_ensemble(
     device: Device = Device.CPU,
     on_network: NetworkCallback = lambda _: None,
     should_stop: StopCallback = lambda: False,
+    votes: Path | None = None,
 ) -> EnsembleRun:
     """Segment one preprocessed case.
 
@@ -67,6 +70,9 @@ def run_ensemble(
         Called after each network with the number done, of 75.
     should_stop : callable
         Asked before each network.
+    votes : Path, optional
+        File that keeps the votes every few networks. Votes of this case that are in it already
+        are taken up; the result is bit-identical to that of a run in one go.
 
     Raises
     ------
@@ -79,31 +85,35 @@ def run_ensemble(
     """
     network = place(build_network(bundle.manifest.architecture), torch.device(device.value))
     ballot = Ballot(brain_mask.shape, bundle.manifest.vote_threshold)
-    run = skipped = 0
-    for location, weights in _networks_with_weights(bundle, brain_mask):
+    kept = (
+        None if votes is None else VotesFile(votes, identity_of(image, brain_mask, bundle, device))
+    )
+    done = 0 if kept is None else kept.restore(ballot)
+    needed = [any(has_brain(brain_mask, p) for p in _places(n)) for n in NETWORK_LOCATIONS]
+    for location, weights in _networks_with_weights(bundle, needed, done):
         if should_stop():
             raise Cancelled("the case was cancelled during inference")
         if weights is None:
             _cover(ballot, location)
-            skipped += 1
         else:
             fill(network, weights, location.name)
             _predict(network, image, location, ballot, device)
-            run += 1
-        on_network(run + skipped)
+        done += 1
+        if kept is not None:
+            kept.keep(ballot, done)
+        on_network(done)
     consensus = _within_brain(ballot.count(), brain_mask)
-    return EnsembleRun(consensus, run, skipped)
+    return EnsembleRun(consensus, needed.count(True), needed.count(False))
 
 
 def _networks_with_weights(
-    bundle: Bundle, brain_mask: Mask
+    bundle: Bundle, needed: Sequence[bool], first: int
 ) -> Iterator[tuple[NetworkLocation, dict[str, Tensor] | None]]:
-    """Each network with its weights, the next one's read meanwhile; None where no brain lies."""
-    needed = [any(has_brain(brain_mask, p) for p in _places(n)) for n in NETWORK_LOCATIONS]
+    """Networks from `first` on, the next one's weights read meanwhile; None: not needed."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights") as reader:
-        waiting = [n for n, wanted in enumerate(needed) if wanted]
+        waiting = [n for n, wanted in enumerate(needed) if wanted and n >= first]
         pending = reader.submit(bundle.load, waiting[0]) if waiting else None
-        for index, location in enumerate(NETWORK_LOCATIONS):
+        for index, location in enumerate(NETWORK_LOCATIONS[first:], start=first):
             if not needed[index] or pending is None:
                 yield location, None
                 continue

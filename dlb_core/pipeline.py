@@ -57,6 +57,7 @@ class _Request:
     options: SegmentationOptions
     device: Device
     num_threads: int
+    votes: Path | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +82,7 @@ def segment_case(
     num_threads: int | None = None,
     on_progress: ProgressCallback = ignore,
     should_stop: StopCallback = never,
+    votes: Path | None = None,
 ) -> Report:
     """Segment the lesions of one case and write every artefact.
 
@@ -102,6 +104,10 @@ def segment_case(
         Told of each stage, and of each of the 75 networks.
     should_stop : callable
         Asked between steps and between networks.
+    votes : Path, optional
+        File that keeps the networks' votes on the way. A case that was cut short and is run
+        again with it is preprocessed anew, then goes on with the networks that have not voted;
+        its masks are bit-identical to those of a run in one go.
 
     Returns
     -------
@@ -120,7 +126,7 @@ def segment_case(
         `should_stop` said so.
     """
     threads = num_threads or len(os.sched_getaffinity(0))
-    request = _Request(t1w, flair, output, options, device, threads)
+    request = _Request(t1w, flair, output, options, device, threads, votes)
     _require_device(device)
     torch.set_num_threads(threads)
     with threadpool_limits(limits=threads):
@@ -158,6 +164,7 @@ def _segment(
         device=request.device,
         on_network=watch.networks(NUM_NETWORKS),
         should_stop=should_stop,
+        votes=request.votes,
     )
     watch.enter(Stage.MEASUREMENT)
     findings = _measure(request.options, case, run, quality)

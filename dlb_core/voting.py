@@ -9,7 +9,9 @@ Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, section 2.3.2;
 is ours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,8 @@ class Consensus:
 class Ballot:
     """Counts votes as the networks come in; the order of `add` calls fixes the rounding."""
 
+    PARTS = ("sum", "votes", "coverage")
+
     def __init__(self, shape: Shape, threshold: float) -> None:
         self._threshold = threshold
         self._sum = np.zeros(shape, dtype=np.float32)
@@ -53,6 +57,24 @@ class Ballot:
         self._sum[location.slices] += probability
         self._votes[location.slices] += probability >= self._threshold
         self._coverage[location.slices] += 1
+
+    def parts(self) -> dict[str, NDArray[Any]]:
+        """All that was counted so far, by the names in `PARTS`."""
+        return {"sum": self._sum, "votes": self._votes, "coverage": self._coverage}
+
+    def restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what another ballot of the same case had counted.
+
+        Raises
+        ------
+        ValueError
+            The parts are another grid's.
+        """
+        for name, counted in self.parts().items():
+            if parts[name].shape != counted.shape or parts[name].dtype != counted.dtype:
+                raise ValueError(f"{name}: not of this grid")
+        for name, counted in self.parts().items():
+            counted[:] = parts[name]
 
     def count(self) -> Consensus:
         """Take the majority."""

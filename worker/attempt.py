@@ -77,6 +77,7 @@ class Attempt:
         """Run the case's process, keeping the lease, to its end or until it is unwanted."""
         scratch = self._output / SCRATCH
         scratch.mkdir(parents=True, mode=0o700)
+        self._folder.votes(self._claim.job_id).parent.mkdir(mode=0o700, exist_ok=True)
         counters = OomCounters()
         watch = _Watch(self._settings, self._stages)
         with CaseProcess(self._request(), scratch=scratch) as case:
@@ -112,6 +113,7 @@ class Attempt:
             flair=self._folder.input(job_id, "FLAIR"),
             output=self._output,
             bundle=self._settings.weights,
+            votes=self._folder.votes(job_id),
             options=self._claim.options,
             device=self._settings.device,
             threads=self._settings.threads,

@@ -134,6 +134,7 @@ def _run(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> dict[
         num_threads=request.threads,
         on_progress=advance,
         should_stop=stop.is_set,
+        votes=request.votes,
     )
     totals: dict[str, Any] = report.totals.model_dump(mode="json")
     return totals

@@ -20,6 +20,8 @@ class CaseRequest(Message):
     flair: Annotated[Path, Field(strict=False)]
     output: Annotated[Path, Field(strict=False)]
     bundle: Annotated[Path, Field(strict=False)]
+    votes: Annotated[Path, Field(strict=False)]
+    """Where the case keeps the networks' votes on its way."""
     options: SegmentationOptions
     device: Annotated[Device, Field(strict=False)]
     threads: int | None

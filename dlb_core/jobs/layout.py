@@ -4,6 +4,7 @@
 <root>/staging/                          uploads in progress
 <root>/jobs/<id>/inputs/                 a job's two images, until the job ends
 <root>/jobs/<id>/attempts/<fence>/       what one attempt wrote
+<root>/jobs/<id>/votes/                  the networks' votes so far, for the next attempt
 <root>/redis/                            the embedded broker's data
 <root>/audit/audit.jsonl                 who did what
 """
@@ -73,6 +74,10 @@ class DataFolder:
         plain = compressed.with_suffix("")
         return plain if plain.exists() else compressed
 
+    def votes(self, job_id: UUID) -> Path:
+        """The networks' votes so far; any attempt may take up what another has left."""
+        return self.job(job_id) / "votes" / "votes.npz"
+
     def attempt(self, job_id: UUID, fence: int) -> Path:
         """Folder that the attempt of this fence writes; no other attempt writes there."""
         return self.job(job_id) / "attempts" / str(fence)
@@ -90,6 +95,10 @@ class DataFolder:
     def remove_inputs(self, job_id: UUID) -> None:
         """Delete a job's images: once it has ended nobody needs them."""
         shutil.rmtree(self.inputs(job_id), ignore_errors=True)
+
+    def remove_votes(self, job_id: UUID) -> None:
+        """Delete the votes, and what a killed process left of writing them."""
+        shutil.rmtree(self.votes(job_id).parent, ignore_errors=True)
 
     def remove_attempt(self, job_id: UUID, fence: int) -> None:
         """Delete what one attempt wrote, and the job's folder if that leaves it empty."""

@@ -30,7 +30,7 @@ def remove_leftovers(store: JobStore, folder: DataFolder) -> None:
 
 
 def tidy_ended(job: JobRecord, folder: DataFolder) -> None:
-    """Keep a successful job's results, and images that are to be kept, and nothing else.
+    """Keep a successful job's results, and what a retry needs of the others, and nothing else.
 
     Parameters
     ----------
@@ -47,4 +47,6 @@ def tidy_ended(job: JobRecord, folder: DataFolder) -> None:
         return
     if not job.keep_inputs:
         folder.remove_inputs(job.id)
+    if has_results:
+        folder.remove_votes(job.id)
     folder.remove_attempts(job.id, up_to=job.fence, but=job.fence if has_results else None)

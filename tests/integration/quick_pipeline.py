@@ -47,6 +47,7 @@ def segment_case(
     num_threads: int | None = None,
     on_progress: ProgressCallback,
     should_stop: StopCallback,
+    votes: Path | None = None,
 ) -> Report:
     """Mark FLAIR's brightest voxels inside T1w's head."""
     on_progress(Progress(stage=Stage.READING))
