@@ -39,6 +39,7 @@ _MAX_SHEAR = 1e-3
 _MIN_OVERLAP = 0.2
 """Of the smaller field of view."""
 
+_QFORM_FIELDS = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
 _HEADER_BYTES = 544
 _CHUNK = 1 << 20
 
@@ -206,7 +207,7 @@ def _check_datatype(header: Any, role: str) -> None:
 
 def _affine(header: Any, role: str) -> Affine:
     """The one transform that the header gives, or gives twice alike."""
-    qform, sform = _qform(header, role), _sform(header)
+    qform, sform = _qform(header, role), _sform(header, role)
     if qform is None and sform is None:
         raise GeometryAmbiguous(
             f"The {role}'s header says nothing about where the voxels lie (qform and sform are "
@@ -231,6 +232,8 @@ def _affine(header: Any, role: str) -> Affine:
 def _qform(header: Any, role: str) -> Affine | None:
     if int(header["qform_code"]) <= 0:
         return None
+    _require_numbers([header[name] for name in _QFORM_FIELDS], role)
+    _require_numbers(header["pixdim"][:4], role)
     try:
         qform: Affine = header.get_qform()
     except (nib.spatialimages.HeaderDataError, ValueError) as error:
@@ -240,11 +243,20 @@ def _qform(header: Any, role: str) -> Affine | None:
     return qform
 
 
-def _sform(header: Any) -> Affine | None:
+def _sform(header: Any, role: str) -> Affine | None:
     if int(header["sform_code"]) <= 0:
         return None
     sform: Affine = header.get_sform().astype(np.float64)
+    _require_numbers(sform, role)
     return sform
+
+
+def _require_numbers(values: Any, role: str) -> None:
+    """Refuse infinities and NaN before anything is computed with them."""
+    if not np.isfinite(values).all():
+        raise GeometryAmbiguous(
+            f"The {role}'s affine holds values that are not numbers: convert the image again."
+        )
 
 
 def _check_pixdim(header: Any, sform: Affine, shape: Shape, role: str) -> None:
@@ -267,10 +279,6 @@ def _largest_distance(first: Affine, second: Affine, shape: Shape) -> float:
 
 def _check_geometry(affine: Affine, shape: Shape, role: str) -> tuple[float, float, float]:
     """Voxel sizes in mm, after all that could be wrong with them."""
-    if not np.isfinite(affine).all():
-        raise GeometryAmbiguous(
-            f"The {role}'s affine holds values that are not numbers: convert the image again."
-        )
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     low, high = _VOXEL_SIZES_MM
     if (sizes < low).any() or (sizes > high).any():

@@ -37,7 +37,8 @@ SIGN_OF_LIFE = ": still here\n\n"
         200: {
             "description": "`job` events: the job's document, now and after each change; the "
             "stream ends after the one in which the job has ended",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            # No schema: readers of the description take one to be that of each event.
+            "content": {MEDIA_TYPE: {}},
         },
         204: {"description": "The job has ended, and the listener knows how: do not reconnect"},
         **describe(JobNotFound, StreamsExhausted, StoreUnavailable),

@@ -250,7 +250,7 @@ def _bad_checksum(path: Path) -> Path:
 REFUSALS: list[tuple[Callable[[Path], Path], type[DlbError], str]] = [
     (_no_form, GeometryAmbiguous, "both unset"),
     (_wrong_pixdim, GeometryAmbiguous, "pixdim"),
-    (_not_a_number, GeometryAmbiguous, "pixdim"),
+    (_not_a_number, GeometryAmbiguous, "not numbers"),
     (_sheared, ImplausibleImage, "right angles"),
     (_two_volumes, ImplausibleImage, "24 x 30 x 26 x 2"),
     (_two_dimensions, ImplausibleImage, "24 x 30"),
