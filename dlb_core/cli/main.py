@@ -13,6 +13,7 @@ from dlb_core.cli import (
     demo,
     evaluate,
     keys,
+    purge,
     sample,
     segment,
     serve,
@@ -37,8 +38,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dlb {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    modules = (segment, view, serve, keys, submit, demo, sample, bundle, dataset, train, evaluate)
-    for module in modules:
+    using = (segment, view, serve, keys, purge, submit, demo, sample)
+    making = (bundle, dataset, train, evaluate)
+    for module in using + making:
         module.add_parser(subparsers)
     return parser
 
