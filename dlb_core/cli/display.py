@@ -38,5 +38,8 @@ def summarise(report: Report, folder: Path, console: Console) -> None:
     for check in report.quality:
         colour = _COLOURS[check.status]
         console.print(f"  [{colour}]{check.status.value:>4}[/{colour}]  {escape(check.title)}")
-    console.print(f"\nreport: {folder / artefacts.REPORT_HTML}", markup=False, soft_wrap=True)
+    console.print()
+    for name in (artefacts.REPORT_HTML, artefacts.REPORT_PDF):
+        if (folder / name).is_file():
+            console.print(f"report: {folder / name}", markup=False, soft_wrap=True)
     console.print(RESEARCH_USE, style="dim")

@@ -220,8 +220,9 @@ class Sheet:
 
 def paragraph_of(text: str, style: Style) -> Paragraph:
     """Text that breaks into lines; nothing in it is markup."""
+    # Paragraphs break at every space but this one.
     return Paragraph(
-        escape(text),
+        escape(text.replace("\u202f", "\u00a0")),
         ParagraphStyle(
             "text",
             fontName=style.font,

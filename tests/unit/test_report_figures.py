@@ -212,7 +212,9 @@ def test_the_same_pixels_give_the_same_bytes() -> None:
 
 
 def test_the_largest_lesion_is_seen_in_three_planes_on_three_maps() -> None:
-    figures = draw_figures(material([RIGHT_LESION, LEFT_LESION]), report([RIGHT_LESION]).lesions)
+    boxes = [RIGHT_LESION, LEFT_LESION]
+
+    figures = draw_figures(material(boxes), report(boxes).lesions)
 
     assert [len(row) for row in figures.largest] == [3, 3, 3]
     assert all(picture.outlines for row in figures.largest for picture in row)
@@ -227,7 +229,9 @@ def test_without_lesions_there_is_no_largest_one() -> None:
 
 
 def test_a_projection_shows_every_lesion_in_each_direction() -> None:
-    figures = draw_figures(material([RIGHT_LESION, LEFT_LESION]), ())
+    boxes = [RIGHT_LESION, LEFT_LESION]
+
+    figures = draw_figures(material(boxes), report(boxes).lesions)
 
     assert [picture.outlines.count("Z") for picture in figures.projections] == [2, 2, 2]
 

@@ -39,7 +39,7 @@ def text_of(document: bytes) -> str:
 
 def plain(words: str) -> str:
     """Line breaks as spaces, minus signs as hyphens; the narrow space within numbers stays."""
-    return re.sub(r"[ \n]+", " ", words).replace("−", "-")
+    return re.sub(r"[ \n]+", " ", words.replace("−", "-"))
 
 
 def many_lesions(count: int) -> Report:
@@ -100,6 +100,8 @@ def test_every_number_is_one_of_the_reports(two_lesions: tuple[Report, str]) -> 
         assert plain(known) in text
         text = text.replace(plain(known), " ")
     text = re.sub(r"z = [+-]?\d+ mm|Page \d|MNI152|\b0 %|\b100 %", " ", text)
+    # In running text the space within a number is read back as any other.
+    text = re.sub(r"(brain of \d) (\d{3} ml)", r"\1\2", text)
     known_numbers = numbers_in(json.loads(case.model_dump_json()))
 
     tokens = re.findall(r"\d+(?:\.\d+)?", text.replace("\u202f", ""))
