@@ -284,7 +284,7 @@ REQUESTS = [
     _asked("NUL in an id", 422, "invalid-request", f"{NOBODYS_JOB}%00"),
     _asked("nobody's job", 404, "not-found", NOBODYS_JOB),
     _asked("nobody's job, to be deleted", 404, "not-found", NOBODYS_JOB, method="DELETE"),
-    _asked("an unknown state", 422, "invalid-request", f"/v1/jobs?state={JANE}"),
+    _asked("a list of an unknown state", 422, "invalid-request", f"/v1/jobs?state={JANE}"),
     _asked("no jobs a page", 422, "invalid-request", "/v1/jobs?limit=0"),
     _asked("minus one job a page", 422, "invalid-request", "/v1/jobs?limit=-1"),
     _asked("all jobs on a page", 422, "invalid-request", "/v1/jobs?limit=1000000000"),

@@ -15,8 +15,8 @@ def tree(kind: type[DlbError]) -> list[type[DlbError]]:
 
 @pytest.mark.parametrize("kind", tree(DlbError))
 def test_every_error_has_a_status_that_fits_its_branch(kind: type[DlbError]) -> None:
-    """The caller's faults are 4xx; ours, and what may pass, are 5xx."""
-    expected = 4 if issubclass(kind, errors.InputError) else 5
+    """The caller's faults, haste among them, are 4xx; ours, and what may pass, are 5xx."""
+    expected = 4 if issubclass(kind, errors.InputError | errors.RateLimited) else 5
 
     assert status_of(kind) // 100 == expected
 
