@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import pytest
 import torch
 from job_harness import ROOT, signal_all, wait_until
 from safetensors.torch import load_file
@@ -33,7 +34,7 @@ from tests.unit.training_kit import RECIPE
 recipe.RECIPES["compact"] = RECIPE
 sys.exit(main(sys.argv[1:]))
 """
-PATIENCE_S = 600.0
+PATIENCE_S = 800.0
 """Two workers load PyTorch and train 76 networks: half a minute on an idle machine."""
 SETTINGS = {
     "DLB_LEASE_S": "10",
@@ -99,6 +100,7 @@ class Victim:
         return bool(list(self.network.glob(PATTERN))) and not (self.network / WEIGHTS).exists()
 
 
+@pytest.mark.timeout(2 * PATIENCE_S)
 def test_a_training_ends_in_a_bundle_though_a_worker_is_killed(tmp_path: Path) -> None:
     """Its network is taken over where it stood, and is what an undisturbed one would be."""
     training = Training(tmp_path)

@@ -1,11 +1,10 @@
 """From one generic network to a bundle of 75: shared out, killed, resumed, tuned on."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,10 @@ from dlb_core.network import UNet3d
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training import hierarchy, recipe
 from dlb_core.training.cache import open_cache
-from dlb_core.training.run_folder import START, locked
+from dlb_core.training.run_folder import START, WEIGHTS, locked
 from dlb_core.training.serial import train_serially
 from dlb_core.training.start import from_file
+from dlb_core.training.state import PATTERN
 from tests.unit.bundles import TINY, write_tiny_bundle
 from tests.unit.training_kit import RECIPE, write_training_cache
 
@@ -47,11 +47,16 @@ def _command(cache: Path, folder: Path, *more: str) -> list[str]:
 
 
 KILLED_RUN = """
-import sys
+import os, signal, sys
 from dlb_core.cli.main import main
 from dlb_core.training import recipe, trainer
 from tests.unit.training_kit import RECIPE
-trainer.CHECKPOINT_EVERY_S = 0.0
+save_state = trainer.save_state
+def save_state_and_die(folder, *rest):
+    save_state(folder, *rest)
+    if folder.name == "network-02":
+        os.kill(os.getpid(), signal.SIGKILL)
+trainer.save_state = save_state_and_die
 recipe.RECIPES["compact"] = RECIPE
 sys.exit(main(sys.argv[1:]))
 """
@@ -62,16 +67,14 @@ def test_a_run_killed_while_specialising_ends_in_the_same_bundle(
 ) -> None:
     """kill -9, the same command once more: every file as an undisturbed run gives it."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    child = subprocess.Popen([sys.executable, "-c", KILLED_RUN, *_command(cache, killed)])
-    deadline = time.monotonic() + 120
-    while not list(killed.glob("run/network-02/step-*")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    assert not (killed / "bundle").exists()
+    fewer = ("--steps", "3", "--specialise-steps", "2")
+    command = _command(cache, killed, *fewer, "--checkpoint-every", "0")
+    child = subprocess.run([sys.executable, "-c", KILLED_RUN, *command], check=False)
+    assert child.returncode == -signal.SIGKILL
+    assert list((killed / "run" / "network-02").glob(PATTERN))
 
-    assert main(_command(cache, killed)) == 0
-    assert main(_command(cache, whole)) == 0
+    assert main(_command(cache, killed, *fewer)) == 0
+    assert main(_command(cache, whole, *fewer)) == 0
 
     files = sorted(path.name for path in (whole / "bundle").iterdir())
     assert files == sorted(path.name for path in (killed / "bundle").iterdir())
@@ -82,12 +85,16 @@ def test_a_run_killed_while_specialising_ends_in_the_same_bundle(
     assert len({entry.sha256 for entry in bundle.manifest.networks}) == len(NETWORK_LOCATIONS)
 
 
-def test_processes_share_the_networks(cache: Path, tmp_path: Path) -> None:
-    """Two halves, then a call that only bundles; no bundle before all are there."""
-    halves = ("--networks", "0-37"), ("--networks", "38-74")
-    for half in halves:
-        assert main(_command(cache, tmp_path, "--specialise-steps", "1", *half)) == 0
-        assert (tmp_path / "bundle").exists() == (half == halves[1])
+def test_the_bundle_is_written_once_all_networks_are_there(cache: Path, tmp_path: Path) -> None:
+    """Processes share the work by list; whoever comes last writes it."""
+    options = ("--steps", "1", "--specialise-steps", "1", "--networks")
+
+    assert main(_command(cache, tmp_path, *options, "0-1")) == 0
+    _put_in_place(tmp_path / "run", range(3, 75))
+    assert not (tmp_path / "bundle").exists()
+    assert main(_command(cache, tmp_path, *options, "2")) == 0
+
+    assert len(open_bundle(tmp_path / "bundle").manifest.networks) == len(NETWORK_LOCATIONS)
 
 
 def test_a_network_of_another_process_is_left_to_it_and_waited_for(
@@ -140,8 +147,9 @@ def test_fine_tuning_trains_each_network_of_a_bundle_on(cache: Path, tmp_path: P
     """A hospital's own cases change each network a little; none is swapped or forgotten."""
     shipped = write_tiny_bundle(tmp_path / "shipped")
     options = ("--from-bundle", str(shipped.folder), "--specialise-steps", "1")
+    _put_in_place(tmp_path / "run", (n for n in range(75) if n not in (0, 40, 74)))
 
-    assert main(_command(cache, tmp_path, *options)) == 0
+    assert main(_command(cache, tmp_path, *options, "--networks", "0,40,74")) == 0
 
     tuned = open_bundle(tmp_path / "bundle")
     assert tuned.manifest.architecture == TINY
@@ -233,6 +241,14 @@ def test_a_wrong_list_of_networks_is_refused(text: str, tmp_path: Path) -> None:
     """A bundle of 75 is what they are counted against."""
     with pytest.raises(SystemExit):
         main(_command(tmp_path, tmp_path, "--networks", text))
+
+
+def _put_in_place(run: Path, networks: Iterable[int]) -> None:
+    """Weights as other processes leave them."""
+    for index in networks:
+        folder = run / NETWORK_LOCATIONS[index].name
+        folder.mkdir(parents=True)
+        _random_weights(folder / WEIGHTS, index)
 
 
 def _hierarchy(
