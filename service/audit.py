@@ -25,6 +25,8 @@ QUIET = frozenset(
     }
 )
 """Reading these is not logged, unless it is refused: they are asked for again and again."""
+AT_THE_DOOR = (401, 403, 429)
+"""Statuses of what the guard refuses, before any route is looked for."""
 UUID_AT_END = re.compile(rb"/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class _Answer:
 
 def _write(request: Request, answer: _Answer) -> None:
     """Add the line, if there is to be one; a log that cannot be written is said in the other."""
-    route = getattr(request.scope.get("route"), "path", "(no such path)")
+    route = getattr(request.scope.get("route"), "path", _unrouted(answer.status))
     method = request.method if request.method in METHODS else "(other)"
     reading = method in ("GET", "HEAD") and answer.status is not None and answer.status < 400
     if (reading and route in QUIET) or getattr(request.state, "unaudited", False):
@@ -92,6 +94,11 @@ def _write(request: Request, answer: _Answer) -> None:
         services_of(request).gate.audit.write(entry)
     except OSError as error:
         logger.critical("audit_failed", extra={"entry": str(entry), "cause": error.strerror})
+
+
+def _unrouted(status: int | None) -> str:
+    """What stands for the route of a request that came to none; its own path may say anything."""
+    return "(at the door)" if status in AT_THE_DOOR else "(no such path)"
 
 
 def _outcome(status: int | None) -> AuditOutcome:

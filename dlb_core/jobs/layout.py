@@ -84,7 +84,7 @@ class DataFolder:
 
     def create(self) -> None:
         """Make the folders that must exist; readable by their owner only (they hold scans)."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.staging, self.redis, self.jobs, self.logs):
             folder.mkdir(mode=0o700, exist_ok=True)
 

@@ -13,6 +13,7 @@ from service_kit import BOUNDARY, finish, form, form_headers, nifti, pair, servi
 
 from dlb_core.audit import AuditEntry, AuditLog, AuditOutcome
 from dlb_core.jobs.keys import Role
+from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.logs import JsonFormatter
 from service.dependencies import Services
 
@@ -46,6 +47,13 @@ def test_lines_are_added_and_only_their_owner_reads_them(tmp_path: Path) -> None
     assert path.read_text().startswith(first)
     assert len(lines_of(path)) == 2
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_data_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    """The database lies in it, with digests of keys and labels of jobs."""
+    DataFolder(tmp_path / "data").create()
+
+    assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_rotated_log_is_begun_anew(tmp_path: Path) -> None:
@@ -122,6 +130,7 @@ async def test_refusals_are_told_with_who_and_why(tmp_path: Path) -> None:
         (reader.id, 404, "refused"),
         (reader.id, 404, "refused"),
     ]
+    assert told[0]["what"] == "GET (at the door)"
     assert told[2]["job"] == str(nobodys)
     assert told[3]["what"] == "GET (no such path)"
 
