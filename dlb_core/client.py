@@ -222,6 +222,10 @@ class DlbClient:
         answer = self._request("DELETE", _job_path(job_id))
         return _parse(answer, JobDocument) if answer.content else None
 
+    def retry(self, job_id: UUID) -> JobDocument:
+        """Let a job that failed or was cancelled be tried again, with the same images."""
+        return _parse(self._request("POST", f"{_job_path(job_id)}/retry"), JobDocument)
+
     def results(self, job_id: UUID) -> ResultsDocument:
         """Fetch a successful job's report and list of files."""
         return _parse(self._request("GET", f"{_job_path(job_id)}/results"), ResultsDocument)

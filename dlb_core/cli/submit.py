@@ -1,4 +1,4 @@
-"""`dlb submit`, `status`, `jobs`, `cancel`: work with a running service."""
+"""`dlb submit`, `status`, `jobs`, `cancel`, `retry`: work with a running service."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from rich.table import Table
 from dlb_core.cli.case_options import add_case_options, parse_case_options
 from dlb_core.cli.display import progress_bar, summarise
 from dlb_core.client import DlbClient
-from dlb_core.contracts import JobState, SegmentationOptions
+from dlb_core.contracts import JobState, Priority, SegmentationOptions
 from dlb_core.documents import JobDocument
 from dlb_core.errors import BadOption, DlbError, InputError
 from dlb_core.loopback import is_loopback
@@ -37,6 +37,12 @@ def add_parser(subparsers: Any) -> None:
     submit.add_argument(
         "--output", type=Path, metavar="DIR", help="where the results go; implies --wait"
     )
+    submit.add_argument(
+        "--priority",
+        choices=[priority.value for priority in Priority],
+        default=Priority.ROUTINE.value,
+        help="how soon it is begun while others wait (%(default)s)",
+    )
     _add_url(submit)
     submit.set_defaults(run=run)
     _add_job_parsers(subparsers)
@@ -53,6 +59,11 @@ def _add_job_parsers(subparsers: Any) -> None:
     cancel.add_argument("job_id", type=UUID, metavar="ID")
     _add_url(cancel)
     cancel.set_defaults(run=run_cancel)
+
+    retry = subparsers.add_parser("retry", help="try a failed or cancelled job again")
+    retry.add_argument("job_id", type=UUID, metavar="ID")
+    _add_url(retry)
+    retry.set_defaults(run=run_retry)
 
     jobs = subparsers.add_parser("jobs", help="list the newest jobs")
     jobs.add_argument("--state", choices=[state.value for state in JobState], help="only these")
@@ -132,6 +143,14 @@ def run_cancel(args: argparse.Namespace) -> int:
     return DONE
 
 
+def run_retry(args: argparse.Namespace) -> int:
+    """Try one job again."""
+    with _client(args) as client:
+        job = client.retry(args.job_id)
+    print(f"job {job.id} waits again")
+    return DONE
+
+
 def run_jobs(args: argparse.Namespace) -> int:
     """List jobs."""
     table = Table("created (UTC)", "id", "state", "lesions", "label")
@@ -157,7 +176,13 @@ def _upload(
     def show(done: int, total: int) -> None:
         bar.update(task, completed=done / max(total, 1))
 
-    job = client.submit(t1w=args.t1w, flair=args.flair, options=options, on_bytes=show)
+    job = client.submit(
+        t1w=args.t1w,
+        flair=args.flair,
+        options=options,
+        priority=Priority(args.priority),
+        on_bytes=show,
+    )
     bar.console.print(f"job {job.id} accepted")
     page = f"{args.url.rstrip('/')}{job.links.job}/view"
     bar.console.print(f"in a browser: {page}", soft_wrap=True)

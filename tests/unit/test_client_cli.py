@@ -10,7 +10,7 @@ from service_kit import Running, finish, nifti, until
 
 from dlb_core.artefacts import MASK_FLAIR
 from dlb_core.cli.main import main
-from dlb_core.contracts import JobState
+from dlb_core.contracts import JobState, Priority
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,25 @@ def test_results_are_brought_and_summarised(
     assert (tmp_path / "out" / MASK_FLAIR).exists()
     assert "0 lesions, 0.00 ml" in printed
     assert "report.html" in printed
+
+
+def test_a_failed_job_is_tried_again(
+    running: Running, image: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without sending the images once more, and as urgent as before."""
+    words = ["submit", "--t1w", image, "--flair", image, "--url", running.url]
+    assert main([*words, "--priority", "stat"]) == 0
+    store, job_id = running.services.store, waiting(running)[0]
+    claim = store.claim(job_id, 60.0)
+    assert claim is not None
+    store.fail(claim, "out-of-memory", "no")
+
+    assert main(["retry", str(job_id), "--url", running.url]) == 0
+    assert waiting(running) == [job_id]
+    assert store.get(job_id).priority is Priority.STAT
+    assert main(["cancel", str(job_id), "--url", running.url]) == 0
+    assert main(["retry", str(job_id), "--url", running.url]) == 2
+    assert "inputs-gone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
