@@ -112,7 +112,10 @@ def consistency_table(rows: Mapping[str, float], heading: str) -> str:
 
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table: the paper's differences beside ours; what has its sign is bold."""
+    """A Markdown table: the paper's differences beside ours, with and without CORR.
+
+    What has the paper's sign both ways is bold: with few cases CORR alone can make a difference.
+    """
     domains = list(claims[0]["here"]) if claims else []
     lines = [
         f"| Claim | paper, in domain | paper, MSSEG'16 | {' | '.join(domains)} |",
@@ -120,14 +123,15 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     ]
     for claim in claims:
         paper = [f"{claim[key]:+.3f}" for key in ("paper_in_domain", "paper_out_of_domain")]
-        here = [_signed(claim["here"][domain]) for domain in domains]
+        pairs = ((claim["here"][d], claim["here_without_corr"][d]) for d in domains)
+        here = [_signed(*pair) for pair in pairs]
         lines.append(f"| {claim['claim']} | {' | '.join([*paper, *here])} |")
     return "\n".join(lines)
 
 
-def _signed(difference: float | None) -> str:
+def _signed(difference: float | None, without_corr: float | None) -> str:
     """All of the paper's differences are gains."""
-    if difference is None:
-        return "–"
-    text = f"{difference:+.3f}"
-    return f"**{text}**" if difference > 0 else text
+    both = (difference, without_corr)
+    texts = ["–" if value is None else f"{value:+.3f}" for value in both]
+    text = f"{texts[0]} ({texts[1]})"
+    return f"**{text}**" if all(v is not None and v > 0 for v in both) else text

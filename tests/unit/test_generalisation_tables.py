@@ -78,14 +78,23 @@ def test_consistency_is_the_mean_dice_between_two_trainings() -> None:
     assert "**0.500**" in consistency_table({"A": value, "B": 0.1}, "a vs. b")
 
 
-def test_a_claim_stands_beside_the_papers_own_difference() -> None:
-    """What has the paper's sign is bold, what has not is not: the table's whole message."""
-    here = {"a": 0.01, "b": -0.02, "c": None}
+def test_a_claim_is_bold_only_where_it_holds_without_corr_too() -> None:
+    """Over three cases CORR is luck: a gain that it alone makes must not look like one."""
+    here = {"a": 0.01, "b": -0.02, "c": None, "d": 0.3}
+    bare = {"a": 0.02, "b": 0.01, "c": 0.01, "d": -0.01}
     claim = {"claim": "X helps", "paper_in_domain": 0.015, "paper_out_of_domain": 0.011}
 
-    row = claims_table([{**claim, "here": here}]).splitlines()[-1]
+    row = claims_table([{**claim, "here": here, "here_without_corr": bare}]).splitlines()[-1]
 
-    assert row == "| X helps | +0.015 | +0.011 | **+0.010** | -0.020 | – |"
+    assert [cell.strip() for cell in row.split("|")[1:-1]] == [
+        "X helps",
+        "+0.015",
+        "+0.011",
+        "**+0.010 (+0.020)**",
+        "-0.020 (+0.010)",
+        "– (+0.010)",
+        "+0.300 (-0.010)",
+    ]
 
 
 def test_the_chosen_networks_hold_the_whole_brain() -> None:
