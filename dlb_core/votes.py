@@ -46,7 +46,7 @@ class VotesFile:
     Parameters
     ----------
     path : Path
-        Its folder must exist.
+        Its folder is made, in one that must exist.
     identity : str
         From `identity_of`.
     """
@@ -80,6 +80,7 @@ class VotesFile:
             return
         content: dict[str, Any] = {"identity": self._identity, "done": done, **ballot.parts()}
         try:
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
             with whole_file(self._path) as file:
                 np.savez(file, **content)
         except OSError as error:

@@ -77,7 +77,6 @@ class Attempt:
         """Run the case's process, keeping the lease, to its end or until it is unwanted."""
         scratch = self._output / SCRATCH
         scratch.mkdir(parents=True, mode=0o700)
-        self._folder.votes(self._claim.job_id).parent.mkdir(mode=0o700, exist_ok=True)
         counters = OomCounters()
         watch = _Watch(self._settings, self._stages)
         with CaseProcess(self._request(), scratch=scratch) as case:

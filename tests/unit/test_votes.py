@@ -75,7 +75,7 @@ def test_votes_of_another_case_or_damaged_ones_are_passed_over(tmp_path: Path, s
 
 def test_a_case_goes_on_where_votes_cannot_be_kept(tmp_path: Path) -> None:
     """A full disk must not end a case that might still have room for its results."""
-    VotesFile(tmp_path / "no such folder" / "votes.npz", "a").keep(Ballot(SHAPE, 0.5), KEEP_EVERY)
+    VotesFile(tmp_path / "none" / "votes" / "votes.npz", "a").keep(Ballot(SHAPE, 0.5), KEEP_EVERY)
 
 
 def test_images_weights_and_the_way_of_computing_make_the_identity(tmp_path: Path) -> None:
