@@ -4,7 +4,7 @@ Intensities are relative to normal white matter = 1 in both images, as the pipel
 normalisation leaves them. Ranges come from real cases: docs/training.md gives them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import ndimage
@@ -23,8 +23,10 @@ class ContrastRanges:
     t1w_csf: Range = (0.2, 0.45)
     t1w_grey: Range = (0.58, 0.85)
     flair_csf: Range = (0.15, 0.6)
-    flair_grey: Range = (1.0, 1.3)
+    flair_grey: Range = (1.0, 1.4)
     lesion: LesionContrast = field(default_factory=LesionContrast)
+    lesion_above_grey: float = 0.12
+    """In FLAIR the core of a lesion is brighter than grey matter by at least this."""
     noise: Range = (0.01, 0.06)
     blur_sigma: Range = (0.3, 0.8)
     slice_thickness: Range = (1.0, 4.0)
@@ -56,7 +58,10 @@ def synthesise(
     flair_levels = (rng.uniform(*ranges.flair_csf), rng.uniform(*ranges.flair_grey), 1.0)
     flair = _paint(rng, tissues, flair_levels)
     flair = _add_bright_structures(rng, flair, tissues)
-    lesion_t1w, lesion_flair = lesion_intensities(rng, lesions, ranges.lesion)
+    dimmest = max(ranges.lesion.flair[0], flair_levels[1] + ranges.lesion_above_grey)
+    brightest = dimmest + ranges.lesion.flair[1] - ranges.lesion.flair[0]
+    contrast = replace(ranges.lesion, flair=(dimmest, brightest))
+    lesion_t1w, lesion_flair = lesion_intensities(rng, lesions, contrast)
     t1w += lesions * (lesion_t1w * brain - t1w)
     flair += lesions * (lesion_flair * brain - flair)
     images = np.stack([t1w, flair])

@@ -31,6 +31,10 @@ from dlb_core.volume import Shape
 MAX_SHIFT = 4
 """Donors' lesions move by up to this many voxels along each axis."""
 MAX_DONORS = 3
+GREY_T1W, GREY_T1W_SPREAD = 0.72, 0.1
+"""Where grey matter lies in T1w, white matter = 1."""
+GREY_FLAIR_CHANGE = (-0.08, 0.12)
+"""By how much its FLAIR is changed, white matter = 1."""
 
 
 class Origin(StrEnum):
@@ -181,7 +185,7 @@ class SampleMaker:
         case = self._images[rng.integers(len(self._images))]
         window = self._window(rng, box, self._lesions[case.entry.name])
         image, target = _cut_image(case, window), _cut_lesions(case, window)
-        return self._jitter(rng, image), target
+        return self._jitter(rng, image, target), target
 
     def _transplanted(self, rng: np.random.Generator, box: Location) -> tuple[Array, Array]:
         case = self._images[rng.integers(len(self._images))]
@@ -192,7 +196,7 @@ class SampleMaker:
         added = transplant(rng, self._cut_donors(rng, donors, window), white)
         image = _add_lesions(rng, image, np.where(own > 0, 0, added.share).astype(np.float32))
         target = np.maximum(own, added.mask)
-        return self._jitter(rng, image), target
+        return self._jitter(rng, image, target), target
 
     def _synthesised(self, rng: np.random.Generator, box: Location) -> tuple[Array, Array]:
         case = self._anatomies[rng.integers(len(self._anatomies))]
@@ -214,18 +218,29 @@ class SampleMaker:
     ) -> list[NDArray[np.uint8]]:
         return [_cut_shifted(donor.mask, window, rng) for donor in donors]
 
-    def _jitter(self, rng: np.random.Generator, image: Array) -> Array:
+    def _jitter(self, rng: np.random.Generator, image: Array, target: Array) -> Array:
         """Vary contrast, bias and noise of a real image, if the recipe says so."""
         if not self._recipe.intensity_augmentation:
             return image
         shape: Shape = image.shape[1:]
         brain = image[1] > 0
+        _vary_grey_matter(rng, image, target)
         for channel in image:
             gamma, amplitude = rng.uniform(0.7, 1.4), rng.uniform(0, 0.12)
             channel[:] = np.clip(channel, 0, None) ** gamma
             channel *= np.exp(amplitude * smooth_field(rng, shape, 48))
             channel += rng.uniform(0, 0.04) * white_noise(rng, shape)
         return np.asarray(image * brain, dtype=np.float32)
+
+
+def _vary_grey_matter(rng: np.random.Generator, image: Array, target: Array) -> None:
+    """Let grey matter stand out in FLAIR by more or less, as it does from scanner to scanner.
+
+    With few labelled cases a network else takes one scan's grey level for the limit to lesions.
+    """
+    grey = np.exp(-(((image[0] - GREY_T1W) / GREY_T1W_SPREAD) ** 2)) * (target == 0)
+    unevenness = 1 + 0.4 * smooth_field(rng, target.shape, 12)
+    image[1] += rng.uniform(*GREY_FLAIR_CHANGE) * grey * unevenness
 
 
 def _shapes(mask: NDArray[np.uint8]) -> _LesionShapes:
