@@ -153,7 +153,7 @@ def _click_on_the_canvas(page: Page, folder: Path) -> None:
     """A click on a marked lesion marks its row."""
     page.get_by_role("button", name="Go to lesion 2").click()
     expect(page.locator("tr[aria-current]")).to_contain_text("2")
-    page.get_by_text("Axial", exact=True).click()
+    page.get_by_label("Axial").check()
     page.get_by_role("button", name="Go to lesion 1").click()
     expect(page.locator("#where")).to_contain_text("lesion 1")
     for _ in range(4):
