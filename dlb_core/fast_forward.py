@@ -118,7 +118,7 @@ class _Join:
         centre_BG, square_BG = (
             torch.unflatten(m, 1, (norm.num_groups, -1)).mean(2) for m in (mean_BC, square_BC)
         )
-        spread_BG = (square_BG - centre_BG**2 + norm.eps).rsqrt()
+        spread_BG = ((square_BG - centre_BG**2).clamp(min=0) + norm.eps).rsqrt()
         size = norm.num_channels // norm.num_groups
         scale_BC = norm.weight * spread_BG.repeat_interleave(size, dim=1)
         shift_BC = norm.bias - scale_BC * centre_BG.repeat_interleave(size, dim=1)

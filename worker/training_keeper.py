@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol, Self
 
-from dlb_core.errors import StoreUnavailable
+from dlb_core.errors import TransientError
 from dlb_core.jobs.training.records import TaskClaim, TaskVerdict
 
 logger = logging.getLogger("worker.training")
@@ -73,7 +73,7 @@ class Keeper:
         while True:
             try:
                 return ask()
-            except StoreUnavailable:
+            except TransientError:
                 if self.verdict is TaskVerdict.LOST:
                     return False
                 time.sleep(self._poll_s)
@@ -82,7 +82,7 @@ class Keeper:
         while not self._over.wait(self._poll_s):
             try:
                 found = self._look()
-            except StoreUnavailable:
+            except TransientError:
                 found = TaskVerdict.GO_ON
                 if time.monotonic() - self._renewed > self._claim.lease_s:
                     logger.warning("training_lease_ran_out", extra={"task": self._claim.name})

@@ -268,6 +268,8 @@ def _check_options(args: argparse.Namespace) -> None:
     counts = (args.threads, args.steps, args.specialise_steps)
     if any(count is not None and count < 1 for count in counts):
         raise BadOption("--steps, --specialise-steps and --threads: at least 1")
+    if args.seed is not None and args.seed < 0:
+        raise BadOption("--seed: 0 or more")
     if args.generic_only and args.from_bundle:
         raise BadOption("--generic-only: fine-tuning with --from-bundle has no generic network")
     if args.distributed and len(args.networks) < NUM_NETWORKS:

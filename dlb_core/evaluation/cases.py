@@ -171,7 +171,9 @@ class _RowCase:
 
     def digest(self) -> str:
         sources = describe_sources(self.row)
-        return _digest_of([Space.NATIVE, *(f"{what} {sources[what]}" for what in sorted(sources))])
+        checks = f"quality failures ignored: {self.ignore_quality_failures}"
+        described = (f"{what} {sources[what]}" for what in sorted(sources))
+        return _digest_of([Space.NATIVE, checks, *described])
 
     def ready(self, on_progress: ProgressCallback) -> ReadyCase:
         assert self.row.t1w is not None

@@ -57,8 +57,8 @@ class Ensemble:
 
     @property
     def digest(self) -> str:
-        """The manifest's, which holds all others, and the size below which lesions are dropped."""
-        return f"{self.bundle.sha256} {self.minimum_lesion_mm3!r}"
+        """The manifest's, which holds all others, and what else may change a mask."""
+        return f"{self.bundle.sha256} {self.minimum_lesion_mm3!r} {self.device.value}"
 
     def segment(self, case: ReadyCase, on_network: NetworkCallback) -> tuple[Mask, str]:
         """Run the networks."""

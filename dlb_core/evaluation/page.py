@@ -66,7 +66,8 @@ def verdict(comparison: Comparison) -> str:
     test = comparison.test
     if test.num_different == 0:
         return "Both bundles score the same on every case."
-    better = "A" if test.mean_difference > 0 else "B"
+    # The test is on ranks: one case far off can pull the mean the other way.
+    better = "A" if test.rank_difference > 0 else "B"
     lead = (
         f"Hybrid score, case by case: A − B is {number(test.mean_difference, 3)} on average "
         f"over {_cases(test.num_cases)}."
@@ -74,9 +75,11 @@ def verdict(comparison: Comparison) -> str:
     if test.p_value is None:
         return f"{lead} {_too_few(test)}"
     finding = f"{better} scores significantly better" if test.significant else "Not significant"
+    opposed = test.significant and test.rank_difference * test.mean_difference < 0
+    doubt = " The mean points the other way: look at the cases far off." if opposed else ""
     return (
-        f"{lead} {finding}: two-sided Wilcoxon signed-rank test, "
-        f"W = {test.statistic:g}, p = {test.p_value:.3g}, {_cases(test.num_different)} that differ."
+        f"{lead} {finding}: two-sided Wilcoxon signed-rank test, W = {test.statistic:g}, "
+        f"p = {test.p_value:.3g}, {_cases(test.num_different)} that differ.{doubt}"
     )
 
 

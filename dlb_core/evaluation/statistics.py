@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import PermutationMethod, wilcoxon
+from scipy.stats import PermutationMethod, rankdata, wilcoxon
 
 from dlb_core.contracts import Message
 from dlb_core.metrics import CASE_SHARE, volume_correlation
@@ -37,6 +37,7 @@ class PairedTest(Message):
     num_cases: int
     num_different: Annotated[int, Field(description="cases that do not score the same")]
     mean_difference: Annotated[float, Field(description="A - B")]
+    rank_difference: Annotated[float, Field(description="sum of signed ranks: whom they favour")]
     statistic: Annotated[float | None, Field(description="the smaller sum of ranks")]
     p_value: Annotated[float | None, Field(description="null where it could not be below 0.05")]
     significant: bool
@@ -96,10 +97,12 @@ def paired_test(first: Sequence[float], second: Sequence[float]) -> PairedTest:
         ties = np.unique(np.abs(different)).size < different.size
         result = wilcoxon(different, method=_method(different.size, ties))
         statistic, p_value = float(result.statistic), float(result.pvalue)
+    signed_ranks = np.sign(different) * rankdata(np.abs(different))
     return PairedTest(
         num_cases=differences.size,
         num_different=different.size,
         mean_difference=float(differences.mean()),
+        rank_difference=float(signed_ranks.sum()),
         statistic=statistic,
         p_value=p_value,
         significant=p_value is not None and p_value < SIGNIFICANT,

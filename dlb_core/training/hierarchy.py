@@ -56,8 +56,11 @@ def share_out(
     Raises
     ------
     InputError
-        A named subject has no case, or nothing is left to train on.
+        A named subject has no case or is to be left out and validated on, or nothing is left to
+        train on.
     """
+    if both := left_out & validation:
+        raise InputError(f"left out, so not to validate on either: {', '.join(sorted(both))}")
     unknown = (left_out | validation) - {case.entry.subject for case in cases}
     if unknown:
         raise InputError(f"no case in the cache of subject {', '.join(sorted(unknown))}")

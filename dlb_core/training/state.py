@@ -62,14 +62,14 @@ def save_state(
     with whole_file(path) as file:
         file.write(save(tensors, metadata=metadata))
     for old in sorted(folder.glob(PATTERN))[:-KEPT]:
-        old.unlink()
+        old.unlink(missing_ok=True)
     return path
 
 
 def delete_states(folder: Path) -> None:
     """Delete every checkpoint of a finished run: its weights are all that is wanted."""
     for path in folder.glob(PATTERN):
-        path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def load_state(folder: Path, model: nn.Module, optimiser: torch.optim.Adam) -> Standing:

@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from dlb_core.artefacts import whole_file
-from dlb_core.errors import Cancelled, InputError
+from dlb_core.errors import Cancelled, InputError, StageFailed
 from dlb_core.network import UNet3d, place
 from dlb_core.training.curves import write_curves
 from dlb_core.training.losses import LOSSES
@@ -203,6 +203,11 @@ class _Run:
         with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
             scores_BCIJK = self._model(self._to_device(x_BCIJK))
         loss = self._loss(scores_BCIJK, target_BIJK.to(self._device))
+        if not torch.isfinite(loss):
+            raise StageFailed(
+                f"the loss of step {step} is no number: training cannot go on; "
+                "try a lower learning rate, or look for damaged images in the cache"
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._model.parameters(), 5.0)
         self._optimiser.step()

@@ -11,6 +11,7 @@ import pytest
 from dlb_core.evaluation.document import Evaluation
 from dlb_core.evaluation.page import render_page, verdict
 from dlb_core.evaluation.plots import draw
+from dlb_core.evaluation.statistics import paired_test
 from dlb_core.evaluation.tables import cases_csv, comparison_csv, summary_csv
 from dlb_core.report.document import RESEARCH_USE
 from tests.unit.evaluations import METHODS, make_evaluation
@@ -85,6 +86,19 @@ def test_a_significant_difference_is_named_with_its_test() -> None:
     text = verdict(comparison)
     assert "A scores significantly better" in text
     assert "W = 0, p = 0.0156, 7 cases that differ" in text
+
+
+def test_one_case_far_off_does_not_name_the_other_winner() -> None:
+    """The test is on ranks; a mean follows its largest member."""
+    comparison = make_evaluation(7).comparison
+    assert comparison is not None
+    test = paired_test([0.51 + n / 1000 for n in range(15)] + [0.0], [0.5] * 15 + [0.9])
+
+    text = verdict(comparison.model_copy(update={"test": test}))
+
+    assert test.mean_difference < 0
+    assert "A scores significantly better" in text
+    assert "The mean points the other way" in text
 
 
 def test_too_few_cases_get_an_explanation_instead_of_a_p() -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from scipy.ndimage import binary_erosion
 
-from dlb_core.errors import Cancelled, CheckpointCorrupt, InputError, RunBusy
+from dlb_core.errors import Cancelled, CheckpointCorrupt, InputError, RunBusy, StageFailed
 from dlb_core.synthesis.lesion_placement import transplant
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training.cache import open_cache
@@ -236,3 +236,12 @@ def test_a_resumed_run_notes_each_epoch_once(cache: Path, tmp_path: Path) -> Non
     noted = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
     assert [entry["step"] for entry in noted] == [4, 8, 12]
     assert all(entry["training_loss"] < 99 for entry in noted)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(cache: Path, tmp_path: Path) -> None:
+    """Else weights that are no numbers end in a bundle."""
+    reckless = RECIPE.model_copy(update={"learning_rate": 1e30})
+
+    with pytest.raises(StageFailed, match="no number"):
+        train(tmp_path, reckless, _maker(cache))
+    assert not (tmp_path / "weights.safetensors").exists()

@@ -272,3 +272,11 @@ def _random_weights(path: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     save_file(dict(UNet3d(RECIPE.architecture).state_dict()), path)
     return path
+
+
+def test_a_subject_cannot_be_left_out_and_validated_on(cache: Path) -> None:
+    """It would be left out, and nobody told that nothing is validated."""
+    subject = frozenset({"1"})
+
+    with pytest.raises(InputError, match="not to validate on either: 1"):
+        hierarchy.share_out(open_cache(cache), left_out=subject, validation=subject)
