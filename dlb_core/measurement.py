@@ -21,7 +21,7 @@ from dlb_core.location import Locator, location_totals, patient_landmarks
 from dlb_core.location_atlas import location_atlas
 from dlb_core.report.document import Lesion, LocationRules, LocationTotals, Point, Totals
 from dlb_core.template import MNI_GRID
-from dlb_core.tissue import MM3_PER_ML, intracranial_volume_ml
+from dlb_core.tissue import MM3_PER_ML
 from dlb_core.uncertainty import confidence, volume_bounds_mm3
 from dlb_core.volume import Affine, Grid, Mask
 
@@ -217,7 +217,6 @@ def sum_up(lesions: tuple[Lesion, ...], evidence: Evidence, minimum_mm3: float) 
         minimum_mm3=minimum_mm3,
         voxel_mm3=evidence.voxel_mm3,
     )
-    intracranial_ml = intracranial_volume_ml(evidence.t1w_to_mni)
     return Totals(
         lesion_count=len(lesions),
         centre_count=sum(lesion.centres for lesion in lesions),
@@ -226,8 +225,6 @@ def sum_up(lesions: tuple[Lesion, ...], evidence: Evidence, minimum_mm3: float) 
         lesion_volume_high_ml=high_mm3 / MM3_PER_ML,
         brain_volume_ml=evidence.brain_volume_ml,
         lesion_load_percent=_percent(lesion_mm3 / MM3_PER_ML, evidence.brain_volume_ml),
-        intracranial_volume_ml=intracranial_ml,
-        intracranial_load_percent=_percent(lesion_mm3 / MM3_PER_ML, intracranial_ml),
     )
 
 

@@ -145,12 +145,6 @@ class Totals(Message):
     ]
     brain_volume_ml: Annotated[float, Field(ge=0, description="brain mask of the T1w as sent")]
     lesion_load_percent: Annotated[float, Field(ge=0, description="lesion / brain volume x 100")]
-    intracranial_volume_ml: Annotated[
-        float, Field(ge=0, description="estimate: the template's, over the affine's scale")
-    ]
-    intracranial_load_percent: Annotated[
-        float, Field(ge=0, description="lesion / intracranial volume x 100")
-    ]
 
 
 class ModelIdentity(Message):

@@ -126,13 +126,12 @@ def _key_figures(report: Report) -> tuple[Fact, ...]:
             "Lesion load",
             wording.number(totals.lesion_load_percent, 2),
             "% of brain",
-            f"{wording.number(totals.intracranial_load_percent, 2)} % of intracranial volume",
         ),
         Fact(
             "Brain volume",
             wording.number(totals.brain_volume_ml),
             "ml",
-            f"intracranial about {wording.number(totals.intracranial_volume_ml)} ml",
+            "of the brain mask",
         ),
     )
 
@@ -309,8 +308,7 @@ def _method(report: Report) -> tuple[str, ...]:
         "The agreement interval runs from the volume that "
         f"{wording.number(100 * SURE_SHARE)} % of the networks call lesion to the one that "
         f"{wording.number(100 * POSSIBLE_SHARE)} % do; it is no confidence interval. Brain volume "
-        "is the brain mask’s on the T1w as sent; intracranial volume the template’s over the scale "
-        "of the registration (Buckner et al., NeuroImage 23 (2004) 724-738). No norms are applied.",
+        "is the brain mask’s on the T1w as sent. No norms are applied.",
         f"Model: {report.model.description}",
     )
 

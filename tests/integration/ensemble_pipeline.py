@@ -102,8 +102,6 @@ def _report(options: SegmentationOptions) -> Report:
         lesion_volume_high_ml=0.0,
         brain_volume_ml=1.0,
         lesion_load_percent=0.0,
-        intracranial_volume_ml=1.0,
-        intracranial_load_percent=0.0,
     )
     return Report(
         label=options.label,

@@ -108,8 +108,6 @@ def _report(mask: np.ndarray, options: SegmentationOptions) -> Report:
         lesion_volume_high_ml=float(mask.sum()) / 1000,
         brain_volume_ml=1.0,
         lesion_load_percent=0.1,
-        intracranial_volume_ml=1.2,
-        intracranial_load_percent=0.08,
     )
     return Report(
         label=options.label,

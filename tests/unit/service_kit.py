@@ -157,8 +157,6 @@ def make_report(options: SegmentationOptions) -> Report:
         lesion_volume_high_ml=0.0,
         brain_volume_ml=1200.0,
         lesion_load_percent=0.0,
-        intracranial_volume_ml=1500.0,
-        intracranial_load_percent=0.0,
     )
     model = ModelIdentity(name="t", version="1", sha256="0" * 64, description="for tests")
     return Report(

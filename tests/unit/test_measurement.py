@@ -10,7 +10,7 @@ from dlb_core.location import Landmarks, Locator
 from dlb_core.measurement import Evidence, largest_diameter_mm, measure_lesions, sum_up
 from dlb_core.report.document import Confidence, Lesion, LocationRules
 from dlb_core.template import MNI_GRID
-from dlb_core.tissue import brain_volume_ml, intracranial_volume_ml, template_intracranial_ml
+from dlb_core.tissue import brain_volume_ml
 from dlb_core.volume import Grid
 
 IDENTITY = np.eye(4)
@@ -148,9 +148,6 @@ def test_totals_are_the_sums_of_the_table_in_the_patients_space() -> None:
     assert case.lesion_volume_ml == pytest.approx(0.0255)
     assert case.lesion_volume_low_ml == case.lesion_volume_high_ml == pytest.approx(0.0255)
     assert case.lesion_load_percent == pytest.approx(0.6375)
-    assert case.intracranial_load_percent == pytest.approx(
-        100 * 0.0255 / case.intracranial_volume_ml
-    )
 
 
 def test_an_empty_brain_mask_has_a_lesion_load_of_zero() -> None:
@@ -165,11 +162,3 @@ def test_brain_volume_counts_the_t1ws_own_voxels() -> None:
 
     grid = Grid((4, 4, 4), affine((5, 5, 4), (0, 0, 0)))
     assert brain_volume_ml(mask, grid) == pytest.approx(3.2)
-
-
-def test_intracranial_volume_scales_with_the_head() -> None:
-    """A head of half the size is doubled by its affine; a mirrored one has the same volume."""
-    doubled = intracranial_volume_ml(affine((-2, 1, 1), (7, 0, 0)))
-
-    assert template_intracranial_ml() == pytest.approx(1887, abs=2)
-    assert doubled == pytest.approx(template_intracranial_ml() / 2)
