@@ -29,7 +29,7 @@ from dlb_core.training.restoration import (
     RestorationSamples,
     restoration_recipe,
 )
-from dlb_core.training.run_folder import WEIGHTS
+from dlb_core.training.run_folder import WEIGHTS, require_recipe
 from dlb_core.training.samples import SampleMaker, SampleSource
 from dlb_core.training.start import StartWeights, from_bundle, from_file
 from dlb_core.training.trainer import CHECKPOINT_EVERY_S, EpochResult, train
@@ -236,11 +236,13 @@ class Hierarchy:
         Raises
         ------
         InputError
-            Networks are missing.
+            Networks are missing, or were trained by another recipe than this run's.
         """
         missing = [] if generic_only else self.missing()
         if missing:
             raise InputError(f"{len(missing)} networks are not trained yet: no bundle is written")
+        for location in () if generic_only else NETWORK_LOCATIONS:
+            require_recipe(self._folder / location.name, self.recipe.for_network(location.index))
         return write_bundle(
             folder,
             lambda index: load_file(

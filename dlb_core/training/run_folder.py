@@ -60,10 +60,9 @@ def claim_folder(
     InputError
         The folder was begun with something else.
     """
+    require_recipe(folder, recipe)
     if not (folder / RECIPE).exists():
         write_text(folder / RECIPE, recipe.model_dump_json(indent=1))
-    elif _read_recipe(folder) != recipe:
-        raise _begun_with(folder, "another recipe")
     for name, value, what in (
         (CASES, cases, "other cases"),
         (VALIDATION, validation, "other validation cases"),
@@ -74,6 +73,18 @@ def claim_folder(
             write_text(path, json.dumps(value, indent=1))
         elif json.loads(path.read_text()) != value:
             raise _begun_with(folder, what)
+
+
+def require_recipe(folder: Path, recipe: Recipe) -> None:
+    """Check that a folder's weights were trained by a recipe, where it says by which.
+
+    Raises
+    ------
+    InputError
+        It was another one.
+    """
+    if (folder / RECIPE).exists() and _read_recipe(folder) != recipe:
+        raise _begun_with(folder, "another recipe")
 
 
 def forget_metrics_after(folder: Path, step: int) -> None:

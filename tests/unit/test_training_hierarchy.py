@@ -97,6 +97,20 @@ def test_the_bundle_is_written_once_all_networks_are_there(cache: Path, tmp_path
     assert len(open_bundle(tmp_path / "bundle").manifest.networks) == len(NETWORK_LOCATIONS)
 
 
+def test_networks_of_two_recipes_are_not_bundled(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The manifest names one recipe: it must be every network's."""
+    steps = ("--steps", "1", "--specialise-steps")
+    assert main(_command(cache, tmp_path, *steps, "1", "--networks", "0-1")) == 0
+    _put_in_place(tmp_path / "run", range(3, 75))
+
+    assert main(_command(cache, tmp_path, *steps, "2", "--networks", "2")) != 0
+
+    assert "network-00 was begun with another recipe" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_a_network_of_another_process_is_left_to_it_and_waited_for(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
