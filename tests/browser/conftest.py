@@ -29,9 +29,12 @@ class Watched:
     faults: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, driven by Playwright."""
+    """Debian's Chromium, driven by Playwright.
+
+    Playwright keeps an event loop running in this thread: it must end before other tests want one.
+    """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip("NO CHROMIUM: the pages are untested; `make browser` installs it")
