@@ -84,19 +84,19 @@ def _make_sample(console: Console, folder: Path, seed: int) -> tuple[Path, Path]
 def _submission(
     t1w: Path, flair: Path, args: argparse.Namespace, results: Path, url: str
 ) -> argparse.Namespace:
-    """The same arguments as `dlb submit` takes."""
-    return argparse.Namespace(
-        t1w=t1w,
-        flair=flair,
-        input_state=args.input_state,
-        label="synthetic demo patient" if args.t1w is None else "",
-        minimum_lesion_mm3=3.0,
-        ignore_quality_failures=False,
-        wait=True,
-        output=results,
-        url=url,
-        key_file=None,
-    )
+    """What `dlb submit` would make of these arguments, its own defaults included."""
+    parser = argparse.ArgumentParser()
+    submit.add_parser(parser.add_subparsers())
+    label = "synthetic demo patient" if args.t1w is None else ""
+    options = {
+        "--t1w": t1w,
+        "--flair": flair,
+        "--input-state": args.input_state,
+        "--label": label,
+        "--output": results,
+        "--url": url,
+    }
+    return parser.parse_args(["submit", *(f"{name}={value}" for name, value in options.items())])
 
 
 @contextmanager
