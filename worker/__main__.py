@@ -13,9 +13,9 @@ from dlb_core.jobs.celery_config import INFERENCE_QUEUE, TRAINING_QUEUE
 from dlb_core.jobs.logs import configure_logging
 from dlb_core.jobs.queue import TrainingQueue
 from dlb_core.jobs.rounds import Rounds
-from dlb_core.jobs.store import open_store
+from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.training.dispatcher import TrainingDispatcher
-from dlb_core.jobs.training.store import TrainingStore, open_training_store
+from dlb_core.jobs.training.store import TrainingStore
 from worker.celery_app import make_training_app, make_worker_app
 from worker.liveness import Liveness, SignsOfLife, host_name
 from worker.settings import WorkerSettings
@@ -39,13 +39,13 @@ def main() -> int:
 
 def _segment(settings: WorkerSettings) -> int:
     """Work on jobs."""
-    with open_store(settings.store_url) as store:
+    with JobStore.open(settings.store_url) as store:
         return _serve(settings, make_worker_app(settings), store, INFERENCE_QUEUE)
 
 
 def _train(settings: WorkerSettings) -> int:
     """Work on trainings, and keep them moving: any worker's dispatcher will do."""
-    with open_training_store(settings.store_url) as store:
+    with TrainingStore.open(settings.store_url) as store:
         hints = TrainingQueue(settings.redis_url)
         rounds = _dispatching(settings, store, hints)
         rounds.start()

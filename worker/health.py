@@ -4,7 +4,7 @@ import os
 import sys
 
 from dlb_core.errors import DlbError
-from dlb_core.jobs.store import open_store
+from dlb_core.jobs.store import JobStore
 from worker.liveness import host_name
 from worker.settings import WorkerSettings
 
@@ -15,7 +15,7 @@ def main() -> int:
     """Look for a recent sign of life in the job store: 0 if there is one, else 1."""
     try:
         settings = WorkerSettings.from_environment(os.environ)
-        with open_store(settings.store_url) as store:
+        with JobStore.open(settings.store_url) as store:
             within_s = MISSED_BEATS * settings.heartbeat_s
             return 0 if store.workers_alive(within_s, host=host_name()) else 1
     except DlbError as error:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 
 from dlb_core.audit import OPERATOR, AuditEntry, AuditLog, AuditOutcome
 from dlb_core.errors import BadOption
-from dlb_core.jobs.keys import KeyRecord, KeyStore, Role, open_keys
+from dlb_core.jobs.keys import KeyRecord, KeyStore, Role
 from dlb_core.jobs.layout import DataFolder
 
 NAME = re.compile(r"[\w .@-]{1,64}")
@@ -166,7 +166,7 @@ def _opened(args: argparse.Namespace) -> KeyStore:
     """Open the keys; their database is made if the service has never run."""
     if args.database_url is None:
         DataFolder(args.data.resolve()).create()
-    return open_keys(database_of(args.data, args.database_url))
+    return KeyStore.open(database_of(args.data, args.database_url))
 
 
 def _note(args: argparse.Namespace, what: str, record: KeyRecord) -> None:

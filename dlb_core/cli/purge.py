@@ -8,7 +8,7 @@ from typing import Any
 from dlb_core.errors import BadOption
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.retention import Retention, purge
-from dlb_core.jobs.store import open_store, utc_now
+from dlb_core.jobs.store import JobStore, utc_now
 
 
 def add_parser(subparsers: Any) -> None:
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     folder = DataFolder(args.data)
     if not folder.jobs.is_dir():
         raise BadOption("--data: that folder holds no service's data")
-    with open_store(args.database_url or folder.database_url) as store:
+    with JobStore.open(args.database_url or folder.database_url) as store:
         purged = purge(store, folder, Retention(*days), now=utc_now())
     print(
         f"removed the results of {purged.results} jobs, the images of {purged.inputs}, "

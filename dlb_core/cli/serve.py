@@ -10,7 +10,7 @@ from typing import Any
 from dlb_core.bundled import default_bundle
 from dlb_core.contracts import Device
 from dlb_core.errors import BadOption
-from dlb_core.jobs.keys import open_keys
+from dlb_core.jobs.keys import KeyStore
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.local_stack import PAUSE_S, LocalStack, StackSettings
 from dlb_core.loopback import is_loopback
@@ -154,7 +154,7 @@ def _has_keys(data: Path) -> bool:
     database_url = os.environ.get("DLB_DATABASE_URL")
     if not database_url and not folder.database.exists():
         return False
-    with open_keys(database_url or folder.database_url) as keys:
+    with KeyStore.open(database_url or folder.database_url) as keys:
         return keys.any()
 
 

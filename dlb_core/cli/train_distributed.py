@@ -15,7 +15,7 @@ from dlb_core.errors import InputError, StageFailed, StoreUnavailable
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.training.local import LocalSettings, LocalWorkers
 from dlb_core.jobs.training.records import TaskState, TrainingRecord, TrainingState
-from dlb_core.jobs.training.store import TrainingStore, open_training_store
+from dlb_core.jobs.training.store import TrainingStore
 
 if TYPE_CHECKING:
     from dlb_core.training.plan import Plan
@@ -111,7 +111,7 @@ def _settings(args: argparse.Namespace) -> LocalSettings:
 
 def _open(settings: LocalSettings) -> TrainingStore:
     settings.folder.create()
-    return open_training_store(settings.database_url or settings.folder.database_url)
+    return TrainingStore.open(settings.database_url or settings.folder.database_url)
 
 
 def _how_to_go_on(settings: LocalSettings) -> str:

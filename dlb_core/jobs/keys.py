@@ -16,7 +16,6 @@ from uuid import UUID
 from sqlalchemy import select, update
 
 from dlb_core.errors import KeyNotFound
-from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.key_tables import ApiKeyRow
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.sessions import Sessions
@@ -60,19 +59,6 @@ class KeyRecord:
     def is_live(self, now: datetime) -> bool:
         """Whether it opens anything at this time."""
         return self.revoked is None and (self.expires is None or now < self.expires)
-
-
-def open_keys(database_url: str) -> "KeyStore":
-    """Open the keys' part of a job store, making or upgrading its schema.
-
-    Raises
-    ------
-    StoreUnavailable
-        The database does not answer.
-    """
-    engine = open_engine(database_url)
-    upgrade(engine)
-    return KeyStore(engine)
 
 
 class KeyStore(Sessions):

@@ -21,7 +21,7 @@ from dlb_core.jobs.embedded_redis import EmbeddedRedis, server_binary
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.queue import JobQueue
 from dlb_core.jobs.records import JobRecord
-from dlb_core.jobs.store import MAX_ATTEMPTS, open_store
+from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -54,7 +54,7 @@ class Installation:
         self.folder.create()
         self.broker = EmbeddedRedis(self.folder.redis, binary=broker_binary)
         self.broker.start()
-        self.store = open_store(self.folder.database_url)
+        self.store = JobStore.open(self.folder.database_url)
         self.queue = JobQueue(self.broker.url)
         self.dispatcher = self.make_dispatcher()
         self.dispatcher.start()

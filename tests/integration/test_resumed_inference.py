@@ -11,7 +11,7 @@ from job_harness import HERE, ROOT, write_image
 
 from dlb_core.contracts import JobState, SegmentationOptions, Stage
 from dlb_core.jobs.records import JobRecord
-from dlb_core.jobs.store import JobStore, open_store
+from dlb_core.jobs.store import JobStore
 from dlb_core.votes import KEEP_EVERY
 from tests.unit.bundles import write_tiny_bundle
 from worker.attempt import run_job
@@ -33,7 +33,7 @@ class Bench:
         write_tiny_bundle(self.settings.weights)
         self.folder = self.settings.folder
         self.folder.create()
-        self.store: JobStore = open_store(self.settings.store_url)
+        self.store: JobStore = JobStore.open(self.settings.store_url)
 
     def accept(self, label: str) -> UUID:
         """Accept a job; its images are not looked at."""

@@ -14,7 +14,7 @@ from quick_pipeline import LITTER
 from dlb_core.contracts import JobState, Outcome, Priority, SegmentationOptions
 from dlb_core.errors import InputsGone
 from dlb_core.jobs.records import JobRecord
-from dlb_core.jobs.store import JobStore, open_store
+from dlb_core.jobs.store import JobStore
 from worker.attempt import Attempt, run_job
 from worker.settings import WorkerSettings
 
@@ -32,7 +32,7 @@ class Bench:
         )
         self.folder = self.settings.folder
         self.folder.create()
-        self.store: JobStore = open_store(self.settings.store_url)
+        self.store: JobStore = JobStore.open(self.settings.store_url)
 
     def accept(self, label: str = "", *, priority: Priority = Priority.ROUTINE) -> UUID:
         """Accept a job with a small pair."""

@@ -13,7 +13,7 @@ from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.leftovers import remove_leftovers
 from dlb_core.jobs.queue import JobQueue
-from dlb_core.jobs.store import JobStore, open_store
+from dlb_core.jobs.store import JobStore
 
 
 class Queue:
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> DataFolder:
 @pytest.fixture
 def store(folder: DataFolder) -> Iterator[JobStore]:
     """A job store in it."""
-    with open_store(folder.database_url) as store:
+    with JobStore.open(folder.database_url) as store:
         yield store
 
 

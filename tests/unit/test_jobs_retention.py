@@ -16,7 +16,7 @@ from dlb_core.errors import InputsGone, JobNotFound
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.retention import FOR_EVER, Purged, Retention, purge
-from dlb_core.jobs.store import JobStore, open_store, utc_now
+from dlb_core.jobs.store import JobStore, utc_now
 
 DAY = timedelta(days=1)
 RETENTION = Retention(results_days=10, inputs_days=5, rows_days=100)
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> DataFolder:
 @pytest.fixture
 def store(folder: DataFolder) -> Iterator[JobStore]:
     """A job store in it."""
-    with open_store(folder.database_url) as store:
+    with JobStore.open(folder.database_url) as store:
         yield store
 
 

@@ -26,7 +26,7 @@ from dlb_core.errors import BadOption, JobNotFound, StoreUnavailable
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.models import Base
 from dlb_core.jobs.records import Claim, JobRecord, Verdict
-from dlb_core.jobs.store import JobStore, open_store
+from dlb_core.jobs.store import JobStore
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OPTIONS = SegmentationOptions(label="case 1", minimum_lesion_mm3=5.0)
@@ -341,7 +341,7 @@ def test_an_attempt_learns_that_its_worker_is_to_stop(store: JobStore) -> None:
 def test_a_database_that_does_not_answer_is_said_so(tmp_path: Path) -> None:
     """Callers retry on this one error, whatever the database."""
     with pytest.raises(StoreUnavailable):
-        open_store(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'jobs.sqlite'}")
+        JobStore.open(f"sqlite:///{tmp_path / 'no' / 'such' / 'folder' / 'jobs.sqlite'}")
 
 
 def test_the_database_is_durable_and_shared(tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> No
 def test_processes_that_start_together_upgrade_once(tmp_path: Path) -> None:
     """API and worker start at the same moment on an empty folder."""
     url = f"sqlite:///{tmp_path / 'jobs.sqlite'}"
-    code = f"from dlb_core.jobs.store import open_store; open_store({url!r}).close()"
+    code = f"from dlb_core.jobs.store import JobStore; JobStore.open({url!r}).close()"
     starts = [subprocess.Popen([sys.executable, "-W", "error", "-c", code]) for _ in range(4)]
 
     assert [process.wait(timeout=60) for process in starts] == [0, 0, 0, 0]

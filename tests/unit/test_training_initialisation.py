@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from dlb_core.cli.main import main
 from dlb_core.errors import Cancelled, InputError, RunBusy
-from dlb_core.jobs.training.store import open_training_store
+from dlb_core.jobs.training.store import TrainingStore
 from dlb_core.network import UNet3d
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training.cache import CachedCase, open_cache
@@ -142,7 +142,7 @@ def test_tasks_of_a_distributed_training_follow_the_initialisation(
     cache: Path, tmp_path: Path
 ) -> None:
     """Tasks of one kind run in any order: neighbours cannot wait for one another."""
-    with open_training_store(f"sqlite:///{tmp_path / 'jobs.sqlite'}") as store:
+    with TrainingStore.open(f"sqlite:///{tmp_path / 'jobs.sqlite'}") as store:
         with pytest.raises(InputError, match="leave out --distributed"):
             submit(store, _plan(cache, tmp_path, Initialisation.NEIGHBOUR))
         names = {}

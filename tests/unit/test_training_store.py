@@ -17,7 +17,7 @@ from dlb_core.jobs.training.records import (
     TaskVerdict,
     TrainingState,
 )
-from dlb_core.jobs.training.store import TrainingStore, open_training_store
+from dlb_core.jobs.training.store import TrainingStore
 
 TASKS = [
     TaskSpec("generic", TaskKind.GENERIC, 10),
@@ -31,7 +31,7 @@ LEASE_S = 30.0
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[TrainingStore]:
     """An empty store."""
-    with open_training_store(f"sqlite:///{tmp_path / 'jobs.sqlite'}") as store:
+    with TrainingStore.open(f"sqlite:///{tmp_path / 'jobs.sqlite'}") as store:
         yield store
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.store import JobStore, open_store
+from dlb_core.jobs.store import JobStore
 from worker import health
 from worker.liveness import host_name
 
@@ -15,7 +15,7 @@ from worker.liveness import host_name
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]:
     """A job store where this process's settings point."""
     monkeypatch.setenv("DLB_DATA", str(tmp_path))
-    with open_store(DataFolder(tmp_path).database_url) as store:
+    with JobStore.open(DataFolder(tmp_path).database_url) as store:
         yield store
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlb_core.jobs.training.records import TaskClaim, TaskKind, TaskSpec, TaskVerdict
-from dlb_core.jobs.training.store import TrainingStore, open_training_store
+from dlb_core.jobs.training.store import TrainingStore
 from worker.training_keeper import Keeper
 
 PATIENCE_S = 60.0
@@ -16,7 +16,7 @@ PATIENCE_S = 60.0
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[TrainingStore]:
     """An empty store."""
-    with open_training_store(f"sqlite:///{tmp_path / 'jobs.sqlite'}") as store:
+    with TrainingStore.open(f"sqlite:///{tmp_path / 'jobs.sqlite'}") as store:
         yield store
 
 

@@ -10,7 +10,6 @@ exactly one can publish. The broker's messages are hints and may be lost or doub
      `----------------------retry---------- failed, dismissed
 """
 
-from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.store.claims import Claims
 from dlb_core.jobs.store.dispatch import Dispatching
 from dlb_core.jobs.store.expiry import Expiry
@@ -18,7 +17,7 @@ from dlb_core.jobs.store.requests import Requests
 from dlb_core.jobs.store.sessions import Clock, utc_now
 from dlb_core.jobs.store.workers import Workers
 
-__all__ = ["MAX_ATTEMPTS", "Clock", "JobStore", "open_store", "utc_now"]
+__all__ = ["MAX_ATTEMPTS", "Clock", "JobStore", "utc_now"]
 
 MAX_ATTEMPTS = 3
 """Attempts a job gets when its workers die, unless told otherwise."""
@@ -29,16 +28,3 @@ class JobStore(Requests, Claims, Dispatching, Expiry, Workers):
 
     Every method raises `StoreUnavailable` where the database does not answer.
     """
-
-
-def open_store(database_url: str) -> JobStore:
-    """Open a job store, making or upgrading its schema.
-
-    Raises
-    ------
-    StoreUnavailable
-        The database does not answer.
-    """
-    engine = open_engine(database_url)
-    upgrade(engine)
-    return JobStore(engine)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from dlb_core.contracts import JobState, Stage
 from dlb_core.errors import JobNotFound
-from dlb_core.jobs.database import READ_ONLY, store_errors
+from dlb_core.jobs.database import READ_ONLY, open_engine, store_errors, upgrade
 from dlb_core.jobs.models import JobRow
 
 Clock = Callable[[], datetime]
@@ -41,6 +41,19 @@ class Sessions:
         self._engine = engine
         self._reads = engine.execution_options(**{READ_ONLY: True})
         self._clock = clock
+
+    @classmethod
+    def open(cls, database_url: str) -> Self:
+        """Open this part of the database, making or upgrading the schema.
+
+        Raises
+        ------
+        StoreUnavailable
+            The database does not answer.
+        """
+        engine = open_engine(database_url)
+        upgrade(engine)
+        return cls(engine)
 
     def __enter__(self) -> Self:
         return self

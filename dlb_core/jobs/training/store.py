@@ -19,7 +19,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from dlb_core.errors import InputError, JobNotFound
-from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.training.claims import TaskClaims
 from dlb_core.jobs.training.dispatch import TaskDispatching
 from dlb_core.jobs.training.records import (
@@ -103,19 +102,6 @@ class TrainingStore(TaskClaims, TaskDispatching, TrainingWorkers):
                 return False
             self._end(session, row, TrainingState.DISMISSED)
             return True
-
-
-def open_training_store(database_url: str) -> TrainingStore:
-    """Open the store of trainings, making or upgrading its schema.
-
-    Raises
-    ------
-    StoreUnavailable
-        The database does not answer.
-    """
-    engine = open_engine(database_url)
-    upgrade(engine)
-    return TrainingStore(engine)
 
 
 def _task_row(position: int, spec: TaskSpec) -> TrainingTaskRow:
