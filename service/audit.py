@@ -12,7 +12,7 @@ from dlb_core.audit import NOBODY, AuditEntry, AuditOutcome
 from dlb_core.documents import API
 from service.callers import Caller
 from service.dependencies import services_of
-from service.guard import PUBLIC
+from service.guard import passes_unasked
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 QUIET = frozenset(
@@ -40,7 +40,7 @@ class Audit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and note its end."""
-        if scope["type"] != "http" or PUBLIC.fullmatch(scope["path"]):
+        if passes_unasked(scope):
             await self._app(scope, receive, send)
             return
         seen = _Answer()

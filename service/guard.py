@@ -26,6 +26,11 @@ PUBLIC = re.compile(r"/|/(health|viewer)/.*|/v1/jobs/[^/]+/view")
 ask for the key themselves."""
 
 
+def passes_unasked(scope: Scope) -> bool:
+    """Whether this is no request at all, or one to what is public."""
+    return scope["type"] != "http" or PUBLIC.fullmatch(scope["path"]) is not None
+
+
 class Guard:
     """Puts the caller into the request's state, or answers in the routes' place."""
 
@@ -34,7 +39,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or PUBLIC.fullmatch(scope["path"]):
+        if passes_unasked(scope):
             await self._app(scope, receive, send)
             return
         request = Request(scope, receive)

@@ -1,16 +1,15 @@
 """`dlb keys`: make, list and revoke the service's API keys, on the machine where its data lies."""
 
 import argparse
-import os
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from dlb_core.audit import OPERATOR, AuditEntry, AuditLog, AuditOutcome
+from dlb_core.cli.data_options import add_data_options, database_of
 from dlb_core.errors import BadOption
 from dlb_core.jobs.keys import KeyRecord, KeyStore, Role
 from dlb_core.jobs.layout import DataFolder
@@ -56,24 +55,7 @@ def add_parser(subparsers: Any) -> None:
     revoke.add_argument("key_id", metavar="ID", help="as `dlb keys list` shows it")
     revoke.set_defaults(run=run_revoke)
     for command in (create, listing, revoke):
-        _add_place(command)
-
-
-def _add_place(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(os.environ.get("DLB_DATA") or "dlb-data"),
-        metavar="DIR",
-        help="the service's data folder (default: DLB_DATA, or ./dlb-data)",
-    )
-    parser.add_argument(
-        "--database-url",
-        default=os.environ.get("DLB_DATABASE_URL") or None,
-        metavar="URL",
-        help="the service's database, where it is not in its data folder "
-        "(default: DLB_DATABASE_URL)",
-    )
+        add_data_options(command)
 
 
 def run_create(args: argparse.Namespace) -> int:
@@ -155,11 +137,6 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     if expires <= now:
         raise BadOption("--expires: lies in the past")
     return expires
-
-
-def database_of(data: Path, database_url: str | None) -> str:
-    """The database of a service with this data folder."""
-    return database_url or DataFolder(data.resolve()).database_url
 
 
 def _opened(args: argparse.Namespace) -> KeyStore:

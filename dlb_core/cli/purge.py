@@ -1,10 +1,9 @@
 """`dlb purge`: remove old results now, on the machine where the service's data lies."""
 
 import argparse
-import os
-from pathlib import Path
 from typing import Any
 
+from dlb_core.cli.data_options import add_data_options, database_of
 from dlb_core.errors import BadOption
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.retention import Retention, purge
@@ -19,19 +18,7 @@ def add_parser(subparsers: Any) -> None:
         description="Remove what jobs left that ended long enough ago. The service may be "
         "running; it does the same every hour, with the times in its settings. 0 keeps for ever.",
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(os.environ.get("DLB_DATA") or "dlb-data"),
-        metavar="DIR",
-        help="the service's data folder (default: DLB_DATA, or ./dlb-data)",
-    )
-    parser.add_argument(
-        "--database-url",
-        default=os.environ.get("DLB_DATABASE_URL") or None,
-        metavar="URL",
-        help="its job store (default: DLB_DATABASE_URL, or the one in its data folder)",
-    )
+    add_data_options(parser)
     for name, what in (
         ("results", "results of successful jobs"),
         ("inputs", "images of failed and cancelled jobs"),
@@ -64,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     folder = DataFolder(args.data)
     if not folder.jobs.is_dir():
         raise BadOption("--data: that folder holds no service's data")
-    with JobStore.open(args.database_url or folder.database_url) as store:
+    with JobStore.open(database_of(args.data, args.database_url)) as store:
         purged = purge(store, folder, Retention(*days), now=utc_now())
     print(
         f"removed the results of {purged.results} jobs, the images of {purged.inputs}, "

@@ -2,12 +2,12 @@
 
 import argparse
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
 
 from dlb_core.bundled import default_bundle
+from dlb_core.cli.stop_signals import StopSignals
 from dlb_core.contracts import Device
 from dlb_core.errors import BadOption
 from dlb_core.jobs.keys import KeyStore
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         Something did not start; all is stopped again.
     """
     settings = _settings(args)
-    stop = _StopSignals()
+    stop = StopSignals(second_ends=False)
     stack = LocalStack(settings)
     _say("starting message broker, worker and API ...")
     try:
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _watch(stack: LocalStack, stop: "_StopSignals") -> None:
+def _watch(stack: LocalStack, stop: StopSignals) -> None:
     """Keep everything running until told to stop."""
     while not stop():
         for death in stack.keep_running():
@@ -97,21 +97,6 @@ def _watch(stack: LocalStack, stop: "_StopSignals") -> None:
                 f"it starts again in {death.restart_in_s:g} s"
             )
         time.sleep(PAUSE_S)
-
-
-class _StopSignals:
-    """Whether Ctrl-C or SIGTERM has come."""
-
-    def __init__(self) -> None:
-        self._come = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def __call__(self) -> bool:
-        return self._come
-
-    def _note(self, *_: object) -> None:
-        self._come = True
 
 
 def _settings(args: argparse.Namespace) -> StackSettings:

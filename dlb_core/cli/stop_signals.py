@@ -7,10 +7,16 @@ INTERRUPTED = 130
 
 
 class StopSignals:
-    """Whether Ctrl-C or SIGTERM has come; the second one ends the program at once."""
+    """Whether Ctrl-C or SIGTERM has come.
 
-    def __init__(self) -> None:
-        self._come = False
+    Parameters
+    ----------
+    second_ends : bool
+        Whether the second one ends the program at once; else it changes nothing.
+    """
+
+    def __init__(self, *, second_ends: bool = True) -> None:
+        self._come, self._second_ends = False, second_ends
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
@@ -19,4 +25,5 @@ class StopSignals:
 
     def _note(self, number: int, _frame: object) -> None:
         self._come = True
-        signal.signal(number, signal.default_int_handler)
+        if self._second_ends:
+            signal.signal(number, signal.default_int_handler)

@@ -1,11 +1,10 @@
 """The evaluation as one HTML page that needs nothing else: no network, no script, no font."""
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
 from dlb_core.evaluation.document import ALL_DOMAINS, Comparison, Evaluation, Summary
 from dlb_core.evaluation.plots import Plot
 from dlb_core.evaluation.scores import MEASURES
 from dlb_core.evaluation.statistics import FEWEST_FOR_TEST, SIGNIFICANT, PairedTest, Spread
+from dlb_core.report.render import page_environment
 from dlb_core.report.wording import moment, number
 
 UNDEFINED = "–"
@@ -20,7 +19,7 @@ def render_page(evaluation: Evaluation, plots: tuple[Plot, ...]) -> str:
         A complete HTML document.
     """
     return (
-        _environment()
+        page_environment("dlb_core.evaluation", "dlb_core.report")
         .get_template("evaluation.html.j2")
         .render(
             evaluation=evaluation,
@@ -95,17 +94,3 @@ def _too_few(test: PairedTest) -> str:
 
 def _cases(count: int) -> str:
     return "1 case" if count == 1 else f"{count} cases"
-
-
-def _environment() -> Environment:
-    loaders = [
-        PackageLoader("dlb_core.evaluation", "templates"),
-        PackageLoader("dlb_core.report", "templates"),
-    ]
-    return Environment(
-        loader=ChoiceLoader(loaders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

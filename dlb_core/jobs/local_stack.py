@@ -20,7 +20,7 @@ from dlb_core.documents import Health, HealthCheck, HealthDocument
 from dlb_core.errors import BadOption, StackNotReady
 from dlb_core.jobs.embedded_redis import EmbeddedRedis
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.supervisor import Child, Death
+from dlb_core.jobs.supervisor import Child, Death, keep_all_running
 
 PAUSE_S = 0.2
 
@@ -121,10 +121,7 @@ class LocalStack:
 
     def keep_running(self) -> list[Death]:
         """Start again what has died, and say what has; call this often."""
-        deaths = [child.keep_running() for child in self._children]
-        if self._broker is not None:
-            deaths.append(self._broker.keep_running())
-        return [death for death in deaths if death is not None]
+        return keep_all_running([*self._children, self._broker])
 
     def stop(self) -> None:
         """Stop everything, the API first; a running job is given back and waits."""

@@ -120,12 +120,18 @@ class AttemptRow(Base):
     """Seconds spent in each stage."""
 
 
-class WorkerRow(Base):
+class WorkerColumns(Base):
     """A worker that has said it lives."""
 
-    __tablename__ = "workers"
+    __abstract__ = True
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     seen: Mapped[datetime]
     stopping: Mapped[bool] = mapped_column(default=False)
-    """It was told to stop: its attempt is to give the job back."""
+    """It was told to stop: it is to give back what it works on."""
+
+
+class WorkerRow(WorkerColumns):
+    """A worker of jobs."""
+
+    __tablename__ = "workers"

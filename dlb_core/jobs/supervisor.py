@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -122,3 +123,16 @@ class Child:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+class Watched(Protocol):
+    """What starts itself again."""
+
+    def keep_running(self) -> Death | None:
+        """Start it again if it died; what was found dead."""
+
+
+def keep_all_running(watched: Iterable[Watched | None]) -> list[Death]:
+    """Start again what has died, and say what has; those not there are passed over."""
+    deaths = [one.keep_running() for one in watched if one is not None]
+    return [death for death in deaths if death is not None]

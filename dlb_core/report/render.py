@@ -3,7 +3,7 @@
 Every value passes through Jinja's escaping; the page forbids itself to load anything.
 """
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from dlb_core.report.content import Content
 from dlb_core.report.figures import Figures
@@ -27,13 +27,14 @@ def render_html(content: Content, figures: Figures) -> str:
     str
         A complete HTML document.
     """
-    template = _environment().get_template("report.html.j2")
+    template = page_environment("dlb_core.report").get_template("report.html.j2")
     return template.render(content=content, figures=figures, printed_rows=PRINTED_ROWS)
 
 
-def _environment() -> Environment:
+def page_environment(*packages: str) -> Environment:
+    """How pages are made of the templates of these packages, the first that has one."""
     return Environment(
-        loader=PackageLoader("dlb_core.report", "templates"),
+        loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

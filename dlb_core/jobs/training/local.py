@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dlb_core.contracts import Device
 from dlb_core.jobs.embedded_redis import EmbeddedRedis
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.supervisor import Child, Death
+from dlb_core.jobs.supervisor import Child, Death, keep_all_running
 
 GRACE_S = 60.0
 """A step in the middle is ended, and a checkpoint written, before a worker stops."""
@@ -55,10 +55,7 @@ class LocalWorkers:
 
     def keep_running(self) -> list[Death]:
         """Start again what has died, and say what has; call this often."""
-        deaths = [child.keep_running() for child in self._children]
-        if self._broker is not None:
-            deaths.append(self._broker.keep_running())
-        return [death for death in deaths if death is not None]
+        return keep_all_running([*self._children, self._broker])
 
     def stop(self) -> None:
         """Stop everything; networks in the middle leave their checkpoints and wait."""

@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import selectinload
 
 from dlb_core.errors import InputError, JobNotFound
+from dlb_core.jobs.store.workers import Workers
 from dlb_core.jobs.training.claims import TaskClaims
 from dlb_core.jobs.training.dispatch import TaskDispatching
 from dlb_core.jobs.training.records import (
@@ -29,15 +30,16 @@ from dlb_core.jobs.training.records import (
     training_of,
 )
 from dlb_core.jobs.training.rows import let_next_kind_begin
-from dlb_core.jobs.training.tables import TrainingRow, TrainingTaskRow
-from dlb_core.jobs.training.workers import TrainingWorkers
+from dlb_core.jobs.training.tables import TrainingRow, TrainingTaskRow, TrainingWorkerRow
 
 
-class TrainingStore(TaskClaims, TaskDispatching, TrainingWorkers):
+class TrainingStore(TaskClaims, TaskDispatching, Workers):
     """Trainings in SQL. Safe to share between threads.
 
     Every method raises `StoreUnavailable` where the database does not answer.
     """
+
+    _worker_row = TrainingWorkerRow
 
     def submit(self, run: str, plan: dict[str, Any], tasks: Sequence[TaskSpec]) -> UUID:
         """Insert a training, or find the one that goes on in this run folder.

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import JSON, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from dlb_core.jobs.models import Base
+from dlb_core.jobs.models import Base, WorkerColumns
 
 
 class TrainingRow(Base):
@@ -54,12 +54,7 @@ class TrainingTaskRow(Base):
     finished: Mapped[datetime | None]
 
 
-class TrainingWorkerRow(Base):
-    """A worker of trainings that has said it lives; those of jobs have a table of their own."""
+class TrainingWorkerRow(WorkerColumns):
+    """A worker of trainings; those of jobs have a table of their own."""
 
     __tablename__ = "training_workers"
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    seen: Mapped[datetime]
-    stopping: Mapped[bool] = mapped_column(default=False)
-    """It was told to stop: it is to give its network back."""
