@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from quick_pipeline import MODEL
 
 from dlb_core.artefacts import REPORT_JSON, whole_file, write_text
 from dlb_core.checkpoints import open_bundle
@@ -25,8 +24,9 @@ from dlb_core.contracts import (
     StopCallback,
 )
 from dlb_core.ensemble import EnsembleRun, run_ensemble
-from dlb_core.report.document import Report, Totals
+from dlb_core.report.document import Report
 from dlb_core.template import load_template
+from tests.unit.plain_report import plain_report
 
 VOTES_FILE = "space-MNI152_desc-votes_dseg.nii.gz"
 FIRST_FILE = "first.txt"
@@ -68,7 +68,7 @@ def segment_case(
     with whole_file(output / VOTES_FILE) as file:
         file.write(bytes_of(run))
     write_text(output / FIRST_FILE, str(first[0]))
-    report = _report(options)
+    report = plain_report(options)
     write_text(output / REPORT_JSON, report.model_dump_json())
     return report
 
@@ -91,26 +91,3 @@ def bytes_of(run: EnsembleRun) -> bytes:
     for array in (consensus.mask, consensus.probability, consensus.votes, consensus.coverage):
         digest.update(np.ascontiguousarray(array).tobytes())
     return f"{digest.hexdigest()} {run.networks_run} {run.networks_skipped}".encode()
-
-
-def _report(options: SegmentationOptions) -> Report:
-    totals = Totals(
-        lesion_count=0,
-        centre_count=0,
-        lesion_volume_ml=0.0,
-        lesion_volume_low_ml=0.0,
-        lesion_volume_high_ml=0.0,
-        brain_volume_ml=1.0,
-        lesion_load_percent=0.0,
-    )
-    return Report(
-        label=options.label,
-        created="2026-01-01T00:00:00Z",
-        software_version="0",
-        model=MODEL,
-        options=options,
-        totals=totals,
-        locations=(),
-        lesions=(),
-        quality=(),
-    )

@@ -29,11 +29,11 @@ from dlb_core.contracts import (
     StopCallback,
 )
 from dlb_core.errors import Cancelled, GridMismatch
-from dlb_core.report.document import ModelIdentity, Report, Totals
+from dlb_core.report.document import Report
+from tests.unit.plain_report import plain_report
 
 LITTER = "dlb-test-litter-"
 """Start of the temporary file's name."""
-MODEL = ModelIdentity(name="threshold", version="1", sha256="0" * 64, description="for tests")
 
 
 def segment_case(
@@ -56,8 +56,9 @@ def segment_case(
         raise GridMismatch("T1w and FLAIR differ in shape: send two images of one grid")
     _walk(options.label, on_progress, should_stop)
     mask = (image.get_fdata() > 2.0) & (head.get_fdata() > 0.0)
-    _write(output, mask, image.affine, options)
-    return _report(mask, options)
+    report = plain_report(options, lesion_count=1, lesion_volume_ml=float(mask.sum()) / 1000)
+    _write(output, mask, image.affine, report)
+    return report
 
 
 def _walk(label: str, on_progress: ProgressCallback, should_stop: StopCallback) -> None:
@@ -89,34 +90,9 @@ def _misbehave(label: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _write(
-    output: Path, mask: np.ndarray, affine: np.ndarray, options: SegmentationOptions
-) -> None:
+def _write(output: Path, mask: np.ndarray, affine: np.ndarray, report: Report) -> None:
     """Land both artefacts whole."""
     image = nib.Nifti1Image(mask.astype(np.uint8), affine)
     with whole_file(output / MASK_FLAIR) as file:
         file.write(gzip.compress(image.to_bytes()))
-    write_text(output / REPORT_JSON, _report(mask, options).model_dump_json())
-
-
-def _report(mask: np.ndarray, options: SegmentationOptions) -> Report:
-    totals = Totals(
-        lesion_count=1,
-        centre_count=1,
-        lesion_volume_ml=float(mask.sum()) / 1000,
-        lesion_volume_low_ml=0.0,
-        lesion_volume_high_ml=float(mask.sum()) / 1000,
-        brain_volume_ml=1.0,
-        lesion_load_percent=0.1,
-    )
-    return Report(
-        label=options.label,
-        created="2026-01-01T00:00:00Z",
-        software_version="0",
-        model=MODEL,
-        options=options,
-        totals=totals,
-        locations=(),
-        lesions=(),
-        quality=(),
-    )
+    write_text(output / REPORT_JSON, report.model_dump_json())

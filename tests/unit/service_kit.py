@@ -17,11 +17,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from dlb_core import artefacts
-from dlb_core.contracts import SegmentationOptions
-from dlb_core.report.document import ModelIdentity, Report, Totals
 from service.app import create_app
 from service.dependencies import Services
 from service.settings import ServiceSettings
+from tests.unit.plain_report import plain_report
 
 NO_BROKER = "redis://127.0.0.1:1/0"
 """Nothing listens there: the service must do its work without a broker."""
@@ -139,34 +138,9 @@ def finish(services: Services, job_id: UUID) -> None:
     assert claim is not None
     folder = services.data.attempt(job_id, claim.fence)
     folder.mkdir(parents=True)
-    report = make_report(claim.options)
+    report = plain_report(claim.options, brain_volume_ml=1200.0)
     artefacts.write_text(folder / artefacts.REPORT_JSON, report.model_dump_json())
     artefacts.write_text(folder / artefacts.REPORT_HTML, "<!doctype html><title>r</title>")
     artefacts.write_text(folder / artefacts.MASK_FLAIR, "0123456789" * 100)
     entries = artefacts.list_artefacts(folder)
     assert services.store.finish(claim, entries, report.totals.model_dump())
-
-
-def make_report(options: SegmentationOptions) -> Report:
-    """A report without lesions."""
-    totals = Totals(
-        lesion_count=0,
-        centre_count=0,
-        lesion_volume_ml=0.0,
-        lesion_volume_low_ml=0.0,
-        lesion_volume_high_ml=0.0,
-        brain_volume_ml=1200.0,
-        lesion_load_percent=0.0,
-    )
-    model = ModelIdentity(name="t", version="1", sha256="0" * 64, description="for tests")
-    return Report(
-        label=options.label,
-        created="2026-01-01T00:00:00Z",
-        software_version="0",
-        model=model,
-        options=options,
-        totals=totals,
-        locations=(),
-        lesions=(),
-        quality=(),
-    )
