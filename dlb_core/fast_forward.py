@@ -87,13 +87,13 @@ class _Join:
         self._norm, convolution = cast(nn.GroupNorm, block[0]), cast(nn.Conv3d, block[1])
         filters, channels = convolution.weight.shape[:2]
         # The branch below has twice the channels of the one beside it.
-        self._below = channels * 2 // 3
+        below_channels = channels * 2 // 3
         below, beside = torch.split(
-            convolution.weight, [self._below, channels - self._below], dim=1
+            convolution.weight, [below_channels, channels - below_channels], dim=1
         )
         phases = torch.einsum("pai,qbj,rdk,ocijk->pqrocabd", TAPS, TAPS, TAPS, below)
         layout = torch.channels_last_3d
-        self._phases = phases.reshape(8 * filters, self._below, 3, 3, 3).contiguous(
+        self._phases = phases.reshape(8 * filters, below_channels, 3, 3, 3).contiguous(
             memory_format=layout
         )
         self._beside = beside.contiguous(memory_format=layout)

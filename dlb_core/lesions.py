@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dlb_core.template import MNI_GRID
 from dlb_core.volume import Affine, Mask
 
 NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
@@ -67,3 +68,19 @@ def remove_small(mask: Mask, minimum_mm3: float, voxel_mm3: float) -> Mask:
 def linear_scale(transform: Affine) -> float:
     """By how much an affine transform enlarges volumes."""
     return float(abs(np.linalg.det(transform[:3, :3])))
+
+
+def patient_voxel_mm3(t1w_to_mni: Affine) -> float:
+    """What one MNI voxel measures in the patient's own space."""
+    return MNI_GRID.voxel_mm3 / linear_scale(t1w_to_mni)
+
+
+def voxels_to_patient(t1w_to_mni: Affine) -> NDArray[np.float64]:
+    """(3, 3) matrix from steps of MNI voxels to the patient's mm."""
+    steps: NDArray[np.float64] = np.linalg.inv(t1w_to_mni)[:3, :3] @ MNI_GRID.affine[:3, :3]
+    return steps
+
+
+def rim(region: Mask) -> Mask:
+    """The outermost voxels of a region."""
+    return np.asarray(region & ~ndimage.binary_erosion(region), dtype=bool)

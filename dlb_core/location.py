@@ -26,7 +26,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from dlb_core.lesions import rim, voxels_to_patient
 from dlb_core.location_atlas import LocationAtlas
+from dlb_core.preprocessing.denoise import bounding_box
 from dlb_core.report.document import (
     Lesion,
     Location,
@@ -36,6 +38,7 @@ from dlb_core.report.document import (
     SideTotals,
 )
 from dlb_core.template import MNI_GRID
+from dlb_core.tissue import MM3_PER_ML
 from dlb_core.volume import Affine, Mask
 
 FLUID_T1W = 0.55
@@ -80,7 +83,7 @@ class Locator:
     def __init__(self, landmarks: Landmarks, *, t1w_to_mni: Affine, rules: LocationRules) -> None:
         self._rules = rules
         self._infratentorial = landmarks.infratentorial
-        self._to_patient = np.linalg.inv(t1w_to_mni)[:3, :3] @ MNI_GRID.affine[:3, :3]
+        self._to_patient = voxels_to_patient(t1w_to_mni)
         self._ventricles = _Nearest(landmarks.ventricles, self._to_patient)
         self._cortex = _Nearest(landmarks.cortex, self._to_patient)
 
@@ -119,8 +122,7 @@ class _Nearest:
     def __init__(self, region: Mask, to_patient: NDArray[np.float64]) -> None:
         self._region = region
         self._to_patient = to_patient
-        rim = region & ~ndimage.binary_erosion(region)
-        self._tree = cKDTree(np.argwhere(rim) @ to_patient.T)
+        self._tree = cKDTree(np.argwhere(rim(region)) @ to_patient.T)
 
     def distance_mm(self, voxels: Indices) -> float:
         """Of the nearest voxel; 0 where one lies in the region."""
@@ -193,10 +195,7 @@ def _own_or(own: Mask, standard: Mask) -> Mask:
 def _nearer(fluid: Mask, body: Mask, other: Mask) -> Mask:
     """Fluid voxels within reach of the ventricles, and nearer to them than to other fluid."""
     reach = round(VENTRICLE_REACH_MM)
-    box = tuple(
-        slice(max(0, s.start - reach), s.stop + reach)
-        for s in ndimage.find_objects(body.astype(np.int8))[0]
-    )
+    box = bounding_box(body, margin=reach)
     voxels = np.argwhere(fluid[box])
     near, _ = cKDTree(np.argwhere(body[box])).query(voxels, distance_upper_bound=reach)
     far, _ = cKDTree(np.argwhere(other[box])).query(voxels)
@@ -220,10 +219,11 @@ def location_totals(lesions: tuple[Lesion, ...]) -> tuple[LocationTotals, ...]:
 def _totals_of(location: Location, lesions: tuple[Lesion, ...]) -> LocationTotals:
     here = [lesion for lesion in lesions if lesion.location is location]
     sides = {side.value: _side_totals([x for x in here if x.side is side]) for side in Side}
+    whole = _side_totals(here)
     return LocationTotals(
         location=location,
-        lesion_count=len(here),
-        lesion_volume_ml=sum(lesion.volume_mm3 for lesion in here) / 1000,
+        lesion_count=whole.lesion_count,
+        lesion_volume_ml=whole.lesion_volume_ml,
         left=sides["left"],
         right=sides["right"],
         midline=sides["midline"],
@@ -232,4 +232,4 @@ def _totals_of(location: Location, lesions: tuple[Lesion, ...]) -> LocationTotal
 
 def _side_totals(lesions: list[Lesion]) -> SideTotals:
     volume_mm3 = sum(lesion.volume_mm3 for lesion in lesions)
-    return SideTotals(lesion_count=len(lesions), lesion_volume_ml=volume_mm3 / 1000)
+    return SideTotals(lesion_count=len(lesions), lesion_volume_ml=volume_mm3 / MM3_PER_ML)

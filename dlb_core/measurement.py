@@ -16,7 +16,7 @@ from scipy.spatial.distance import pdist
 
 from dlb_core.errors import GridMismatch
 from dlb_core.lesion_centres import count_centres
-from dlb_core.lesions import Labels, linear_scale
+from dlb_core.lesions import Labels, patient_voxel_mm3, rim, voxels_to_patient
 from dlb_core.location import Locator, location_totals, patient_landmarks
 from dlb_core.location_atlas import location_atlas
 from dlb_core.report.document import Lesion, LocationRules, LocationTotals, Point, Totals
@@ -53,7 +53,7 @@ class Evidence:
     @property
     def voxel_mm3(self) -> float:
         """What one MNI voxel measures in the patient's own space."""
-        return MNI_GRID.voxel_mm3 / linear_scale(self.t1w_to_mni)
+        return patient_voxel_mm3(self.t1w_to_mni)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,7 @@ class Measures:
     rules: LocationRules
 
 
-def measure_case(
-    labels: Labels,
-    evidence: Evidence,
-    *,
-    minimum_mm3: float,
-    rules: LocationRules | None = None,
-) -> Measures:
+def measure_case(labels: Labels, evidence: Evidence, *, minimum_mm3: float) -> Measures:
     """Measure a case.
 
     Parameters
@@ -83,15 +77,13 @@ def measure_case(
     evidence : Evidence
     minimum_mm3 : float
         Smallest lesion that is kept, in the patient's own space.
-    rules : LocationRules, optional
-        The declared ones if not given.
 
     Raises
     ------
     GridMismatch
         Labels and maps differ in shape.
     """
-    rules = rules or LocationRules()
+    rules = LocationRules()
     landmarks = patient_landmarks(
         location_atlas(), t1w=evidence.t1w, flair=evidence.flair, lesions=labels > 0
     )
@@ -183,11 +175,9 @@ def largest_diameter_mm(lesion: Mask, t1w_to_mni: Affine) -> float:
     ----------
     Zwanenburg et al., Radiology 295 (2020) 328-338 (IBSI): maximum 3D diameter.
     """
-    rim = lesion & ~ndimage.binary_erosion(lesion)
     faces = np.concatenate([0.5 * np.eye(3), -0.5 * np.eye(3)])
-    points = (np.argwhere(rim)[:, None, :] + faces).reshape(-1, 3)
-    to_patient = np.linalg.inv(t1w_to_mni)[:3, :3] @ MNI_GRID.affine[:3, :3]
-    points = points @ to_patient.T
+    points = (np.argwhere(rim(lesion))[:, None, :] + faces).reshape(-1, 3)
+    points = points @ voxels_to_patient(t1w_to_mni).T
     if len(points) > _FEW_POINTS:
         points = points[ConvexHull(points).vertices]
     return float(pdist(points).max())

@@ -24,7 +24,7 @@ from dlb_core.contracts import (
 )
 from dlb_core.ensemble import EnsembleRun, run_ensemble
 from dlb_core.errors import BadOption, Cancelled
-from dlb_core.lesions import Labels, label_lesions, linear_scale
+from dlb_core.lesions import Labels, label_lesions, patient_voxel_mm3
 from dlb_core.measurement import Evidence, measure_case
 from dlb_core.nifti import read_volume, write_like, write_volume
 from dlb_core.postprocessing import lesion_mask, native_mask
@@ -189,7 +189,7 @@ def _measure(
         run.consensus,
         case.brain_mask,
         minimum_mm3=options.minimum_lesion_mm3,
-        voxel_mm3=MNI_GRID.voxel_mm3 / linear_scale(case.t1w_to_mni),
+        voxel_mm3=patient_voxel_mm3(case.t1w_to_mni),
     )
     return _Findings(case, run, mask, label_lesions(mask), quality)
 

@@ -15,6 +15,7 @@ from dlb_core.errors import QualityFailed
 from dlb_core.preprocessing.steps import NativeImage, PreprocessedCase
 from dlb_core.report.document import CheckStatus, QualityCheck
 from dlb_core.template import MNI_GRID, Template, load_template
+from dlb_core.tissue import brain_volume_ml
 from dlb_core.volume import Affine, Grid, Mask
 
 _HISTOGRAM_BINS = 48
@@ -175,7 +176,7 @@ def _brain_volume(t1w: NativeImage) -> QualityCheck:
     return _check(
         "brain_volume",
         "Brain volume",
-        float(t1w.brain_mask.sum()) * t1w.grid.voxel_mm3 / 1000,
+        brain_volume_ml(t1w.brain_mask, t1w.grid),
         _BRAIN_VOLUME_ML,
         "The brain mask is likely wrong or the brain cut off: look at the brain mask.",
         unit="ml",

@@ -68,7 +68,7 @@ class VotesFile:
                 if str(kept["identity"]) != self._identity:
                     return 0
                 done = int(kept["done"])
-                ballot.restore({name: kept[name] for name in Ballot.PARTS})
+                ballot.restore(kept)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return 0
         logger.info("votes_taken_up", extra={"networks": done})

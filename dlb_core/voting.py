@@ -44,8 +44,6 @@ class Consensus:
 class Ballot:
     """Counts votes as the networks come in; the order of `add` calls fixes the rounding."""
 
-    PARTS = ("sum", "votes", "coverage")
-
     def __init__(self, shape: Shape, threshold: float) -> None:
         self._threshold = threshold
         self._sum = np.zeros(shape, dtype=np.float32)
@@ -59,7 +57,7 @@ class Ballot:
         self._coverage[location.slices] += 1
 
     def parts(self) -> dict[str, NDArray[Any]]:
-        """All that was counted so far, by the names in `PARTS`."""
+        """All that was counted so far, by name."""
         return {"sum": self._sum, "votes": self._votes, "coverage": self._coverage}
 
     def restore(self, parts: Mapping[str, NDArray[Any]]) -> None:
@@ -70,11 +68,13 @@ class Ballot:
         ValueError
             The parts are another grid's.
         """
+        # Each is read once: a file's parts are inflated anew every time they are asked for.
+        given = {name: parts[name] for name in self.parts()}
         for name, counted in self.parts().items():
-            if parts[name].shape != counted.shape or parts[name].dtype != counted.dtype:
+            if given[name].shape != counted.shape or given[name].dtype != counted.dtype:
                 raise ValueError(f"{name}: not of this grid")
         for name, counted in self.parts().items():
-            counted[:] = parts[name]
+            counted[:] = given[name]
 
     def count(self) -> Consensus:
         """Take the majority."""

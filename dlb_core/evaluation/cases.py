@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dlb_core.contracts import Progress, ProgressCallback, Stage
 from dlb_core.errors import BadOption, InputError
-from dlb_core.lesions import linear_scale
+from dlb_core.lesions import patient_voxel_mm3
 from dlb_core.nifti import read_mask, read_volume
 from dlb_core.preprocessing.steps import preprocess_case
 from dlb_core.quality import assess, require_passed
@@ -196,7 +196,7 @@ class _RowCase:
             reference=fuse([mask.data > 0 for mask in masks], self.row.fusion),
             grid=grid,
             to_mni=case.flair_to_mni if same_grid(grid, flair.grid) else case.t1w_to_mni,
-            mni_voxel_mm3=MNI_GRID.voxel_mm3 / linear_scale(case.t1w_to_mni),
+            mni_voxel_mm3=patient_voxel_mm3(case.t1w_to_mni),
         )
 
 

@@ -4,6 +4,7 @@ Everything is on the MNI grid. Each function returns pictures in reading order.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from dlb_core.report.document import Lesion
 from dlb_core.report.glass_brain import GlassView, glass_brain
 from dlb_core.report.pictures import Mark, Picture, Pixels, Polygon, encode, grey_levels, outline
 from dlb_core.report.planes import VIEWS, Plane, Window, brain_window, cut, place, turn, world_mm
-from dlb_core.report.slices import choose_slices
+from dlb_core.report.slices import choose_slices, lesion_areas
 from dlb_core.template import MNI_GRID
 from dlb_core.volume import Mask
 
@@ -29,7 +30,7 @@ _BRAIN_FILL = (30, 41, 54)
 _BACKDROP = (0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Material:
     """A case's volumes, (181, 217, 181) on the MNI grid."""
 
@@ -43,10 +44,15 @@ class Material:
     """Share of the networks that voted for lesion."""
     brain_mask: Mask
 
-    @property
+    @cached_property
     def window(self) -> Window:
         """What the pictures show."""
         return brain_window(self.brain_mask)
+
+    @cached_property
+    def flair_white(self) -> float:
+        """What FLAIR is shown as white."""
+        return max(FLAIR_WHITE, _white_level(self.flair, self.brain_mask))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +86,30 @@ def draw_figures(material: Material, lesions: tuple[Lesion, ...]) -> Figures:
 
 def mosaic(material: Material) -> tuple[Picture, ...]:
     """Axial FLAIR slices from the top of the head down, through all lesions where they can be."""
-    shown = choose_slices(material.labels, material.brain_mask)
-    home = _home_slices(material.labels, shown)
-    white = _flair_white(material)
+    areas = lesion_areas(material.labels)
+    shown = choose_slices(areas, material.brain_mask)
+    home = _home_slices(areas, shown)
+    white = material.flair_white
     return tuple(
         _slice_picture(material, material.flair, white, Plane.AXIAL, k, "FLAIR", home.get(k, ()))
         for k in shown
     )
 
 
-def _home_slices(labels: NDArray[np.int32], shown: list[int]) -> dict[int, tuple[int, ...]]:
+def _home_slices(areas: NDArray[np.int64], shown: list[int]) -> dict[int, tuple[int, ...]]:
     """For each shown slice, the lesions of which it shows more than any other shown slice."""
-    count = int(labels.max(initial=0))
-    if count == 0:
-        return {}
-    areas = np.stack([np.bincount(labels[:, :, k].ravel(), minlength=count + 1) for k in shown])
-    best = areas.argmax(axis=0)
+    seen = areas[:, shown]
+    best = seen.argmax(axis=1)
     return {
-        k: tuple(n for n in range(1, count + 1) if best[n] == row and areas[row, n])
-        for row, k in enumerate(shown)
+        k: tuple(n + 1 for n in range(len(seen)) if best[n] == column and seen[n, column])
+        for column, k in enumerate(shown)
     }
 
 
 def largest_lesion(material: Material, lesion: Lesion) -> tuple[tuple[Picture, ...], ...]:
     """Three planes through the lesion's fullest voxels, on FLAIR, on T1w, and as agreement."""
     where = _fullest_planes(material.labels == lesion.id)
-    flair_white = _flair_white(material)
+    flair_white = material.flair_white
     t1w_white = _white_level(material.t1w, material.brain_mask)
     return (
         tuple(
@@ -238,10 +242,6 @@ def _coloured(share: NDArray[np.floating[Any]]) -> Pixels:
     """(..., 3) colours of values in [0, 1]; the darkest tenth is left out, to show on black."""
     rgba = colormaps[COLOURS](0.12 + 0.88 * np.clip(share, 0, 1), bytes=True)
     return np.asarray(rgba[..., :3], dtype=np.uint8)
-
-
-def _flair_white(material: Material) -> float:
-    return max(FLAIR_WHITE, _white_level(material.flair, material.brain_mask))
 
 
 def _white_level(volume: NDArray[np.float32], brain_mask: Mask) -> float:

@@ -72,11 +72,11 @@ def glass_brain(
 ) -> tuple[GlassView, ...]:
     """The brain from above, from the front and from the side."""
     atlas = location_atlas()
-    classes = _class_of_each_label(lesions)
-    return tuple(
-        _view(plane, classes[labels], brain_mask, (atlas.ventricles, atlas.infratentorial), window)
-        for plane in Plane
-    )
+    classes = _class_of_each_label(lesions)[labels]
+    found = {lesion.location for lesion in lesions}
+    masks = {place: classes == n for n, place in enumerate(Location, 1) if place in found}
+    landmarks = (atlas.ventricles, atlas.infratentorial)
+    return tuple(_view(plane, masks, brain_mask, landmarks, window) for plane in Plane)
 
 
 def _class_of_each_label(lesions: tuple[Lesion, ...]) -> NDArray[np.uint8]:
@@ -87,7 +87,7 @@ def _class_of_each_label(lesions: tuple[Lesion, ...]) -> NDArray[np.uint8]:
 
 def _view(
     plane: Plane,
-    classes: NDArray[np.uint8],
+    masks: dict[Location, Mask],
     brain_mask: Mask,
     landmarks: tuple[Mask, ...],
     window: Window,
@@ -97,17 +97,13 @@ def _view(
 
     view = VIEWS[plane]
     height, width = turn(_seen_through(brain_mask, plane), plane, window).shape
-    present = [location for n, location in enumerate(Location, 1) if (classes == n).any()]
-    words = ", ".join(location.value.replace("_", " ") for location in present) or "none"
+    words = ", ".join(location.value.replace("_", " ") for location in masks) or "none"
     return GlassView(
         width=width,
         height=height,
         brain=seen(brain_mask),
         landmarks=tuple(polygon for mask in landmarks for polygon in seen(mask)),
-        shapes=tuple(
-            Shape(SHADES[location], seen(classes == 1 + list(Location).index(location)))
-            for location in present
-        ),
+        shapes=tuple(Shape(SHADES[location], seen(mask)) for location, mask in masks.items()),
         left=view.left,
         right=view.right,
         caption=str(plane),

@@ -12,7 +12,7 @@ FAIR_SHARE = 0.5
 """A slice shows a lesion if it holds this much of what the lesion's fullest slice holds."""
 
 
-def choose_slices(labels: NDArray[np.int32], brain_mask: Mask) -> list[int]:
+def choose_slices(areas: NDArray[np.int64], brain_mask: Mask) -> list[int]:
     """Indices of the axial slices to show, from the top of the head down.
 
     First, as few slices as will do to pass through every lesion, at most `MOST_SLICES`; where that
@@ -21,11 +21,10 @@ def choose_slices(labels: NDArray[np.int32], brain_mask: Mask) -> list[int]:
 
     Parameters
     ----------
-    labels : (I, J, K) int32
-        Lesion numbers.
+    areas : (lesions, K) int64
+        From `lesion_areas`.
     brain_mask : (I, J, K) bool
     """
-    areas = _areas(labels)
     chosen = _cover(areas)
     by_area = [int(k) for k in np.argsort(-areas.sum(axis=0), kind="stable") if areas[:, k].any()]
     for k in [*by_area, *_evenly(brain_mask)]:
@@ -35,8 +34,8 @@ def choose_slices(labels: NDArray[np.int32], brain_mask: Mask) -> list[int]:
     return sorted(chosen, reverse=True)
 
 
-def _areas(labels: NDArray[np.int32]) -> NDArray[np.int64]:
-    """(lesions, slices): voxels of each lesion in each slice."""
+def lesion_areas(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(lesions, axial slices): voxels of each lesion in each slice."""
     count = int(labels.max(initial=0))
     i, j, k = np.nonzero(labels)
     areas = np.zeros((count, labels.shape[2]), dtype=np.int64)

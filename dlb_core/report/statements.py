@@ -8,7 +8,6 @@ from dlb_core.report.content import CheckRow, ClassRow, Column, Content, Fact, S
 from dlb_core.report.document import (
     CheckStatus,
     Lesion,
-    Location,
     LocationTotals,
     Report,
     SideTotals,
@@ -139,16 +138,9 @@ def _key_figures(report: Report) -> tuple[Fact, ...]:
 def _class_rows(report: Report) -> tuple[ClassRow, ...]:
     fullest = max((item.lesion_count for item in report.locations), default=0)
     by_location = {item.location: item for item in report.locations}
-    order = (
-        Location.PERIVENTRICULAR,
-        Location.JUXTACORTICAL,
-        Location.INFRATENTORIAL,
-        Location.DEEP_WHITE_MATTER,
-    )
-    rules = wording.location_rules(report.location_rules)
     return tuple(
-        _class_row(by_location[location], rules[location], fullest)
-        for location in order
+        _class_row(by_location[location], rule, fullest)
+        for location, rule in wording.location_rules(report.location_rules).items()
         if location in by_location
     )
 

@@ -57,7 +57,7 @@ class Scan:
     affine: Affine
 
 
-def rigid(angles_deg: NDArray[np.float64], shift_mm: NDArray[np.float64]) -> Affine:
+def _rigid(angles_deg: NDArray[np.float64], shift_mm: NDArray[np.float64]) -> Affine:
     """(4, 4): rotate about the world's x, y and z axis, then shift."""
     transform = np.eye(4)
     transform[:3, :3] = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix()
@@ -65,12 +65,19 @@ def rigid(angles_deg: NDArray[np.float64], shift_mm: NDArray[np.float64]) -> Aff
     return transform
 
 
-def draw_position(rng: np.random.Generator) -> Affine:
+def draw_positions(rng: np.random.Generator) -> tuple[Affine, Affine]:
+    """Scanner world -> MNI while the T1w is taken, and while the FLAIR is."""
+    t1w_to_mni = _draw_position(rng)
+    # Patients move a little between two series.
+    return t1w_to_mni, t1w_to_mni @ _rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
+
+
+def _draw_position(rng: np.random.Generator) -> Affine:
     """Scanner world -> MNI: the head lies a little askew and is smaller than the template's."""
     growth = np.eye(4)
     growth[:3, :3] = np.diag(rng.uniform((1.05, 1.04, 1.06), (1.10, 1.09, 1.12)))
     growth[:3, :3] += np.triu(rng.normal(0, 0.01, (3, 3)), 1)
-    return growth @ rigid(rng.normal(0, 4, 3), rng.normal(0, 8, 3))
+    return growth @ _rigid(rng.normal(0, 4, 3), rng.normal(0, 8, 3))
 
 
 def lay_grid(protocol: Protocol, to_mni: Affine, coarsening: float) -> Grid:

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.template import MNI_GRID, load_template
-from dlb_core.volume import Grid, Mask
+from dlb_core.volume import Grid, Mask, Shape
 
 Tissues = NDArray[np.uint8]
 
@@ -82,7 +82,7 @@ def build_head(rng: np.random.Generator, step: int = 1) -> Head:
     -------
     Head
     """
-    brain, envelope = _build(rng, head_grid(step))
+    brain, envelope = _build(rng, widened_grid(step, before=BEFORE, after=AFTER))
     surroundings = _surroundings(rng, brain.grid, brain.brain, envelope, _distance_step(brain.grid))
     shared = {field.name: getattr(brain, field.name) for field in fields(Brain)}
     return Head(**shared, surroundings=surroundings)
@@ -131,9 +131,9 @@ def _distance_step(grid: Grid) -> int:
     return max(1, DISTANCE_STEP_MM // round(grid.voxel_sizes[0]))
 
 
-def head_grid(step: int) -> Grid:
-    """The MNI grid with room for skull, face and neck, every `step` mm."""
-    low, high = np.array(BEFORE), np.array(AFTER)
+def widened_grid(step: int, *, before: Shape = (0, 0, 0), after: Shape = (0, 0, 0)) -> Grid:
+    """The MNI grid every `step` mm, with so many mm added at its low and its high ends."""
+    low, high = np.array(before), np.array(after)
     i, j, k = (int(n) for n in -(-(np.array(MNI_GRID.shape) + low + high) // step))
     affine = np.diag([step, step, step, 1.0])
     affine[:3, 3] = MNI_GRID.affine[:3, 3] - low

@@ -13,7 +13,7 @@ import numpy as np
 from dlb_core.artefacts import write_text
 from dlb_core.lesions import label_lesions
 from dlb_core.nifti import write_volume
-from dlb_core.synthesis.acquisition import Protocol, Scan, draw_position, rigid, scan
+from dlb_core.synthesis.acquisition import Protocol, Scan, draw_positions, scan
 from dlb_core.synthesis.anatomy import Head, Tissue, build_head, coordinates
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.synthesis.plaques import Plaques, draw_plaques, no_plaques
@@ -128,9 +128,7 @@ def make_patient(seed: int = 1, *, lesions: bool = True, coarsening: int = 1) ->
     """
     rng = np.random.default_rng(seed)
     head = build_head(rng, coarsening)
-    t1w_to_mni = draw_position(rng)
-    # Patients move a little between two series.
-    flair_to_mni = t1w_to_mni @ rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
+    t1w_to_mni, flair_to_mni = draw_positions(rng)
     scale = abs(np.linalg.det(t1w_to_mni[:3, :3]))
     total_mm3 = rng.uniform(*LESION_VOLUME_ML) * 1000 * scale
     plaques = draw_plaques(rng, head, total_mm3) if lesions else no_plaques(head)

@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from dlb_core.preprocessing.normalise import normalise_pair
 from dlb_core.resampling import resample
-from dlb_core.synthesis.acquisition import Protocol, draw_position, expose, lay_grid, rigid
-from dlb_core.synthesis.anatomy import Brain, build_brain
+from dlb_core.synthesis.acquisition import Protocol, draw_positions, expose, lay_grid
+from dlb_core.synthesis.anatomy import Brain, build_brain, widened_grid
 from dlb_core.synthesis.domains import Domain, Range, Site, Sizes
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.synthesis.plaques import Plaques, draw_plaques
@@ -60,12 +60,11 @@ def simulate_case(domain: Domain, seed: int, *, coarsening: int = 1) -> Simulate
     """
     rng = np.random.default_rng([domain.number, seed])
     site = domain.sites[seed % len(domain.sites)]
-    brain = build_brain(rng, _coarse_grid(coarsening))
+    brain = build_brain(rng, widened_grid(coarsening))
     # Loads are skewed: many patients have few lesions, few have many.
     low, high = np.log(domain.lesion_load_ml)
     plaques = draw_plaques(rng, brain, float(np.exp(rng.uniform(low, high))) * 1000)
-    t1w_to_mni = draw_position(rng)
-    flair_to_mni = t1w_to_mni @ rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
+    t1w_to_mni, flair_to_mni = draw_positions(rng)
 
     def acquire(intensity: Array, to_mni: Affine, axes: str, voxel_mm: Sizes) -> Array:
         protocol = _protocol(rng, site, axes, voxel_mm)
@@ -84,14 +83,6 @@ def simulate_case(domain: Domain, seed: int, *, coarsening: int = 1) -> Simulate
     )
     lesions = (_on_mni(plaques.share, brain.grid) >= domain.outline) & brain_mask
     return SimulatedCase(np.stack([t1w, flair]).astype(np.float16), lesions.astype(np.uint8))
-
-
-def _coarse_grid(step: int) -> Grid:
-    """Every `step`-th voxel of the MNI grid along each axis."""
-    i, j, k = (-(-n // step) for n in MNI_GRID.shape)
-    affine = MNI_GRID.affine.copy()
-    affine[:3, :3] *= step
-    return Grid((i, j, k), affine)
 
 
 def _on_mni(image: Array, grid: Grid) -> Array:

@@ -3,6 +3,7 @@
 What a page shows it fetches from the API, as any other client.
 """
 
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from uuid import UUID
@@ -71,7 +72,13 @@ def page(name: str, if_none_match: str | None = None) -> Response:
     path = FILES.get(name)
     if path is None:
         raise JobNotFound("the pages have no file of that name")
-    headers = HEADERS | {"ETag": f'"{sha256_of(path)[:32]}"'}
+    headers = HEADERS | {"ETag": _entity_tag(path)}
     if matches(if_none_match, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     return FileResponse(path, headers=headers, media_type=MEDIA_TYPES[path.suffix])
+
+
+@cache
+def _entity_tag(path: Path) -> str:
+    """A file's digest, taken once: the files are those of the installation."""
+    return f'"{sha256_of(path)[:32]}"'

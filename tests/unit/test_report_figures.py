@@ -13,7 +13,13 @@ from dlb_core.report.figures import colour_scale, draw_figures, mosaic
 from dlb_core.report.glass_brain import SHADES
 from dlb_core.report.pictures import ENLARGEMENT, encode, grey_levels, outline, svg_path
 from dlb_core.report.planes import Plane, Window, brain_window, cut, place
-from dlb_core.report.slices import FEWEST_SLICES, MINIMUM_GAP, MOST_SLICES, choose_slices
+from dlb_core.report.slices import (
+    FEWEST_SLICES,
+    MINIMUM_GAP,
+    MOST_SLICES,
+    choose_slices,
+    lesion_areas,
+)
 from dlb_core.template import MNI_GRID
 from tests.unit.reports import BRAIN, LEFT_LESION, RIGHT_LESION, lesion_mask, material, report
 
@@ -81,7 +87,7 @@ def test_without_a_brain_the_window_is_the_whole_grid() -> None:
 
 
 def slices_of(mask: np.ndarray) -> list[int]:
-    return choose_slices(label_lesions(mask), lesion_mask([BRAIN]))
+    return choose_slices(lesion_areas(label_lesions(mask)), lesion_mask([BRAIN]))
 
 
 def test_the_slice_with_most_lesion_is_shown() -> None:
@@ -108,7 +114,7 @@ def test_the_slices_pass_through_every_lesion() -> None:
         mask[60 + 5 * (n % 2) : 62 + 5 * (n % 2), 150, k : k + 2] = True
     labels = label_lesions(mask)
 
-    chosen = choose_slices(labels, lesion_mask([BRAIN]))
+    chosen = choose_slices(lesion_areas(labels), lesion_mask([BRAIN]))
 
     seen = set(np.unique(labels[:, :, chosen])) - {0}
     assert FEWEST_SLICES < len(chosen) <= MOST_SLICES
@@ -119,7 +125,7 @@ def test_more_lesions_than_slices_are_counted_as_unseen() -> None:
     """What the pictures leave out must be said."""
     boxes = [(slice(60, 62), slice(150, 152), slice(k, k + 2)) for k in range(20, 120, 3)]
     case = material(boxes)
-    chosen = choose_slices(case.labels, case.brain_mask)
+    chosen = choose_slices(lesion_areas(case.labels), case.brain_mask)
 
     assert len(chosen) == MOST_SLICES
     assert sum(len(picture.marks) for picture in mosaic(case)) == MOST_SLICES

@@ -3,7 +3,7 @@
 import { askForKey, authorization } from "./key.js";
 
 /** An error that the service explained (RFC 9457). */
-export class Problem extends Error {
+class Problem extends Error {
   constructor({ status, code, detail, errors = [] }) {
     super(detail);
     this.status = status;

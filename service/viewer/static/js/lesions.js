@@ -2,16 +2,10 @@
 
 import { byId, element, number } from "./dom.js";
 
-const PLACES = {
-  infratentorial: "infratentorial",
-  periventricular: "periventricular",
-  juxtacortical: "juxtacortical",
-  deep_white_matter: "deep white matter",
-};
 const COLUMNS = [
   { field: "volume_mm3", name: "mm³", about: "volume", text: (value) => number(value, value < 100 ? 1 : 0) },
   { field: "largest_diameter_mm", name: "mm", about: "largest diameter", text: (value) => number(value, 1) },
-  { field: "location", name: "Where", about: "location class, and side", text: (value, { side }) => `${PLACES[value] ?? value}, ${side}` },
+  { field: "location", name: "Where", about: "location class, and side", text: (value, { side }) => `${value.replaceAll("_", " ")}, ${side}` },
   { field: "agreement", name: "Agree", about: "share of the networks that vote lesion, over the lesion", text: (value) => number(value, 2) },
 ];
 
