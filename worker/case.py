@@ -17,15 +17,14 @@ from typing import Any, BinaryIO
 from dlb_core.contracts import Progress
 from dlb_core.errors import DiskFull, DlbError, InputError, OutOfMemory, TransientError
 from dlb_core.jobs.logs import configure_logging
+from worker.memory import ADVICE, is_out_of_memory
 from worker.messages import Advanced, CaseRequest, Failed, Succeeded
 
 logger = logging.getLogger("worker.case")
 
 ORPHANED_STATUS = 75
 """Exit status of a case whose worker is gone."""
-OUT_OF_MEMORY_TEXT = "the case ran out of memory: give the worker about 4 GB for each case"
-ALLOCATION_FAILED = ("can't allocate memory", "out of memory")
-"""How PyTorch says so, in plain RuntimeErrors."""
+OUT_OF_MEMORY_TEXT = f"the case ran out of memory: {ADVICE}"
 MIB = 1024 * 1024
 DISK_FULL = "no room left for the results: free disk space in the data folder"
 
@@ -92,15 +91,7 @@ def _outcome(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> S
             return _out_of_memory()
         return _unexpected(error)
     except Exception as error:
-        return _out_of_memory() if _is_out_of_memory(error) else _unexpected(error)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: in Python, in PyTorch on a CPU, or on a GPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in text for words in ALLOCATION_FAILED)
+        return _out_of_memory() if is_out_of_memory(error) else _unexpected(error)
 
 
 def _out_of_memory() -> Failed:

@@ -3,9 +3,7 @@
 import signal
 
 from dlb_core.errors import CaseCrashed, CaseKilled, OutOfMemory, StageFailed
-from worker.memory import OomCounters
-
-ADVICE = "give the worker about 4 GB for each case"
+from worker.memory import ADVICE, OomCounters
 
 
 def cause_of_death(status: int, *, counters: OomCounters, held_mb: int | None) -> StageFailed:

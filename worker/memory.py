@@ -1,4 +1,4 @@
-"""Tell a case that ran out of memory from one that was killed for another reason.
+"""Tell work that ran out of memory from work that failed or was killed for another reason.
 
 The kernel kills with SIGKILL and tells the victim nothing, but it counts: in the control group
 of the container, and for the whole machine.
@@ -11,6 +11,23 @@ _GROUP_V1 = re.compile(r"^\d+:(?:\S+,)?memory(?:,\S+)?:(?P<path>/.*)$", re.MULTI
 _GROUP_V2 = re.compile(r"^0::(?P<path>/.*)$", re.MULTILINE)
 _KILLS = re.compile(r"^oom_kill (?P<count>\d+)$", re.MULTILINE)
 _RESIDENT = re.compile(r"^VmRSS:\s+(?P<kib>\d+) kB$", re.MULTILINE)
+
+ADVICE = "give the worker about 4 GB for each case"
+ALLOCATION_FAILED = ("can't allocate memory", "out of memory")
+"""How PyTorch says so, in plain RuntimeErrors."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: in Python, in PyTorch on a CPU, or on a GPU."""
+    if isinstance(error, MemoryError) or is_out_of_gpu_memory(error):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in ALLOCATION_FAILED)
+
+
+def is_out_of_gpu_memory(error: Exception) -> bool:
+    """Whether a card's memory ran out; told by name, since PyTorch need not be loaded here."""
+    return type(error).__name__ == "OutOfMemoryError"
 
 
 class OomCounters:

@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable
 from uuid import UUID
 
-from dlb_core.errors import Cancelled, DlbError, RunBusy, TransientError
+from dlb_core.errors import Cancelled, DlbError, OutOfMemory, RunBusy, TransientError
 from dlb_core.jobs.training.records import TaskClaim, TaskVerdict
 from dlb_core.jobs.training.store import TrainingStore
+from worker.memory import is_out_of_gpu_memory, is_out_of_memory
 from worker.settings import WorkerSettings
 from worker.training_keeper import Keeper
 
@@ -18,7 +19,6 @@ logger = logging.getLogger("worker.training")
 
 Work = Callable[[TaskClaim, WorkerSettings, Keeper], None]
 """Does a task, or goes on with it; `Cancelled` when the keeper says to stop."""
-OUT_OF_MEMORY = "out-of-memory"
 
 
 def run_task(
@@ -64,8 +64,6 @@ class TrainingAttempt:
                 self._log("training_folder_busy")
             except DlbError as error:
                 self._give_up(keeper, error.code, str(error), isinstance(error, TransientError))
-            except MemoryError:
-                self._give_up(keeper, OUT_OF_MEMORY, "memory ran out: train a smaller batch", True)
             except Exception as error:
                 self._fail_unexpectedly(keeper, error)
             else:
@@ -88,11 +86,15 @@ class TrainingAttempt:
             keeper.insist(lambda: store.fail(claim, code, message))
 
     def _fail_unexpectedly(self, keeper: Keeper, error: Exception) -> None:
-        """A fault of ours, or a card that is too small: its text goes to the log."""
+        """A fault of ours, or too little memory: its text goes to the log."""
         logger.exception("training_failed_unexpectedly", extra={"task": self._claim.name})
-        if type(error).__name__ == "OutOfMemoryError":
-            message = "the graphics card's memory ran out: use a larger card, or --device cpu"
-            self._give_up(keeper, OUT_OF_MEMORY, message, True)
+        if is_out_of_memory(error):
+            message = (
+                "the graphics card's memory ran out: use a larger card, or --device cpu"
+                if is_out_of_gpu_memory(error)
+                else "memory ran out: train a smaller batch"
+            )
+            self._give_up(keeper, OutOfMemory.code, message, True)
             return
         message = f"an unexpected {type(error).__name__} ended the training: see the worker's log"
         self._give_up(keeper, "internal-error", message, False)

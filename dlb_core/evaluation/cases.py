@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from dlb_core.contracts import Progress, ProgressCallback, Stage
 from dlb_core.errors import BadOption, InputError
 from dlb_core.lesions import patient_voxel_mm3
-from dlb_core.nifti import read_mask, read_volume
+from dlb_core.nifti import read_volume
 from dlb_core.preprocessing.steps import preprocess_case
 from dlb_core.quality import assess, require_passed
 from dlb_core.template import MNI_GRID
 from dlb_core.training.cache import CachedCase, open_cache
 from dlb_core.training.participants import Row, read_table, refuse
-from dlb_core.training.raters import fuse
-from dlb_core.training.sources import check_sources, describe_sources, same_grid
+from dlb_core.training.sources import check_sources, describe_sources, read_lesions, same_grid
 from dlb_core.volume import Affine, Grid, Mask
 
 
@@ -188,12 +187,12 @@ class _RowCase:
         on_progress(Progress(stage=Stage.QUALITY_CONTROL))
         if not self.ignore_quality_failures:
             require_passed(assess(case))
-        masks = [read_mask(path, role="lesion mask") for path in self.row.lesions]
-        grid = masks[0].grid
+        lesions = read_lesions(self.row)
+        grid = lesions.grid
         return ReadyCase(
             image=np.stack([case.t1w, case.flair]),
             brain_mask=case.brain_mask,
-            reference=fuse([mask.data > 0 for mask in masks], self.row.fusion),
+            reference=lesions.data > 0,
             grid=grid,
             to_mni=case.flair_to_mni if same_grid(grid, flair.grid) else case.t1w_to_mni,
             mni_voxel_mm3=patient_voxel_mm3(case.t1w_to_mni),

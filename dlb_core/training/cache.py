@@ -12,7 +12,8 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +24,8 @@ from pydantic import Field
 
 from dlb_core.artefacts import sync_folder, whole_file, write_text
 from dlb_core.contracts import Message
-from dlb_core.errors import InputError
+from dlb_core.errors import InputError, RunBusy
+from dlb_core.training.run_folder import locked
 
 INDEX = "cases.json"
 NAME = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
@@ -102,10 +104,27 @@ def relabel_cases(folder: Path, changed: Iterable[CaseEntry]) -> None:
     _write_index(folder, [renewed.get(entry.name, entry) for entry in read_index(folder)])
 
 
-def remove_leftovers(folder: Path) -> None:
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Hold a cache for writing; made if missing, rid of what a killed process left.
+
+    Raises
+    ------
+    RunBusy
+        Another process fills it.
+    """
+    try:
+        with locked(folder):
+            _remove_leftovers(folder)
+            yield
+    except RunBusy as error:
+        raise RunBusy(f"the cache {folder.name} is in use by another process: wait") from error
+
+
+def _remove_leftovers(folder: Path) -> None:
     """Remove what a killed process left: folders of ours that the index does not know."""
     known = {_folder_of(folder, entry).name for entry in read_index(folder)}
-    for path in folder.iterdir() if folder.exists() else ():
+    for path in folder.iterdir():
         ours = path.name.startswith(_UNFINISHED) or _FOLDER.fullmatch(path.name)
         if ours and path.is_dir() and path.name not in known:
             shutil.rmtree(path)

@@ -5,8 +5,7 @@ every new or changed row has been checked. A cache entry keeps the digests of wh
 from: a case whose files or settings have changed since is prepared again.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dlb_core.errors import InputError, RunBusy, StageFailed
-from dlb_core.nifti import read_mask, read_volume
+from dlb_core.errors import InputError, StageFailed
+from dlb_core.nifti import read_volume
 from dlb_core.preprocessing.registration import register_affine
 from dlb_core.preprocessing.steps import PreprocessedCase, preprocess_case
 from dlb_core.resampling import resample
@@ -25,17 +24,15 @@ from dlb_core.training.cache import (
     LESIONS,
     TISSUES,
     CaseEntry,
+    filling,
     is_whole,
     read_index,
     relabel_cases,
     remove_cases,
-    remove_leftovers,
     write_case,
 )
 from dlb_core.training.participants import Row, read_table, refuse
-from dlb_core.training.raters import fuse
-from dlb_core.training.run_folder import locked
-from dlb_core.training.sources import check_sources, describe_sources, same_grid
+from dlb_core.training.sources import check_sources, describe_sources, read_lesions, same_grid
 from dlb_core.volume import Affine, Volume
 
 PSEUDO_T1W = np.array([0, 0.3, 0.68, 1.0, 0.9], dtype=np.float32)
@@ -111,21 +108,11 @@ def prepare_dataset(
     RunBusy
         Another process fills this cache.
     """
-    with _held(cache):
-        remove_leftovers(cache)
+    with filling(cache):
         plan = _plan(dataset, cache)
         on_plan(plan)
         _follow(plan, cache, prune, on_case)
     return plan
-
-
-@contextmanager
-def _held(cache: Path) -> Iterator[None]:
-    try:
-        with locked(cache):
-            yield
-    except RunBusy as error:
-        raise RunBusy(f"the cache {cache.name} is in use by another process: wait") from error
 
 
 def _plan(dataset: Path, cache: Path) -> Plan:
@@ -200,13 +187,13 @@ def _prepare(row: Row) -> Arrays:
         return _prepare_tissues(row.tissues)
     if row.t1w and row.flair:
         return _prepare_images(row, row.t1w, row.flair)
-    return {LESIONS: _to_mni(_fused(row), NATIVE_TO_TEMPLATE)}
+    return {LESIONS: _to_mni(read_lesions(row), NATIVE_TO_TEMPLATE)}
 
 
 def _prepare_images(row: Row, t1w: Path, flair: Path) -> Arrays:
     images = read_volume(t1w, role="T1w"), read_volume(flair, role="FLAIR")
     case = preprocess_case(*images, input_state=row.input_state)
-    return case_arrays(case, _fused(row) if row.lesions else None)
+    return case_arrays(case, read_lesions(row) if row.lesions else None)
 
 
 def case_arrays(case: PreprocessedCase, lesions: Volume | None) -> Arrays:
@@ -222,13 +209,6 @@ def case_arrays(case: PreprocessedCase, lesions: Volume | None) -> Arrays:
         on_flair = same_grid(lesions.grid, case.native_flair.grid)
         arrays[LESIONS] = _to_mni(lesions, case.flair_to_mni if on_flair else case.t1w_to_mni)
     return arrays
-
-
-def _fused(row: Row) -> Volume:
-    """The raters' masks as one, on their own grid."""
-    masks = [read_mask(path, role="lesion mask") for path in row.lesions]
-    fused = fuse([mask.data > 0 for mask in masks], row.fusion)
-    return Volume(fused.astype(np.float32), masks[0].affine)
 
 
 def _to_mni(mask: Volume, to_mni: Affine) -> NDArray[np.uint8]:

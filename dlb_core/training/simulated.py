@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlb_core.synthesis.domains import Domain
 from dlb_core.synthesis.simulation import simulate_case
-from dlb_core.training.cache import IMAGE, LESIONS, CaseEntry, read_index, write_case
+from dlb_core.training.cache import IMAGE, LESIONS, CaseEntry, filling, read_index, write_case
 
 
 def simulate_dataset(
@@ -35,15 +35,21 @@ def simulate_dataset(
     -------
     int
         How many cases the cache gained.
+
+    Raises
+    ------
+    RunBusy
+        Another process fills this cache.
     """
     settings = hashlib.sha256(f"{domain!r} {coarsening}".encode()).hexdigest()
-    present = {entry.name: entry.made_from for entry in read_index(cache)}
-    wanted = [_entry(domain, seed, settings) for seed in seeds]
-    missing = [(seed, e) for seed, e in wanted if present.get(e.name) != e.made_from]
-    for n, (seed, entry) in enumerate(missing):
-        on_case(entry.name, n, len(missing))
-        case = simulate_case(domain, seed, coarsening=coarsening)
-        write_case(cache, entry, {IMAGE: case.image, LESIONS: case.lesions})
+    with filling(cache):
+        present = {entry.name: entry.made_from for entry in read_index(cache)}
+        wanted = [_entry(domain, seed, settings) for seed in seeds]
+        missing = [(seed, e) for seed, e in wanted if present.get(e.name) != e.made_from]
+        for n, (seed, entry) in enumerate(missing):
+            on_case(entry.name, n, len(missing))
+            case = simulate_case(domain, seed, coarsening=coarsening)
+            write_case(cache, entry, {IMAGE: case.image, LESIONS: case.lesions})
     return len(missing)
 
 

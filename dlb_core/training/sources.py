@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from dlb_core import preprocessing
 from dlb_core.artefacts import sha256_of
 from dlb_core.errors import DlbError
-from dlb_core.nifti import read_values
+from dlb_core.nifti import read_mask, read_values
 from dlb_core.training.participants import Fault, Row
+from dlb_core.training.raters import fuse
 from dlb_core.validation import ImageFacts, check_header, check_pair
-from dlb_core.volume import Grid
+from dlb_core.volume import Grid, Volume
 
 PREPARATION = 1
 """Raise it when preparing (not preprocessing) gives other arrays: all is then prepared again."""
@@ -119,3 +120,10 @@ def _size(grid: Grid) -> str:
     shape = " x ".join(str(n) for n in grid.shape)
     i, j, k = grid.affine[:3, 3]
     return f"[{shape} from {i:.1f}, {j:.1f}, {k:.1f} mm]"
+
+
+def read_lesions(row: Row) -> Volume:
+    """The raters' masks fused to one of 0 and 1, on their own grid."""
+    masks = [read_mask(path, role="lesion mask") for path in row.lesions]
+    fused = fuse([mask.data > 0 for mask in masks], row.fusion)
+    return Volume(fused.astype(np.float32), masks[0].affine)

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlb_core.errors import RunBusy
 from dlb_core.lesions import label_lesions
 from dlb_core.preprocessing.normalise import white_matter_mode
 from dlb_core.synthesis.domains import DOMAINS, INHOUSE_LIKE, ISBI_LIKE, Domain
 from dlb_core.synthesis.simulation import simulate_case
 from dlb_core.template import MNI_GRID, load_template
-from dlb_core.training.cache import CachedCase, open_cache, read_index
+from dlb_core.training.cache import CachedCase, filling, open_cache, read_index
 from dlb_core.training.simulated import simulate_dataset
 
 COARSE = 5
@@ -97,3 +98,10 @@ def test_no_two_domains_share_a_subject() -> None:
     """The same random brain in two domains would make them look more alike than they are."""
     assert len({domain.number for domain in DOMAINS.values()}) == len(DOMAINS) == 3
     assert INHOUSE_LIKE.name in DOMAINS
+
+
+def test_a_cache_that_another_process_fills_is_left_alone(tmp_path: Path) -> None:
+    """Two that write the index at once lose cases."""
+    with filling(tmp_path), pytest.raises(RunBusy, match="in use by another process"):
+        simulate_dataset(ISBI_LIKE, [7], tmp_path, coarsening=COARSE)
+    assert read_index(tmp_path) == []

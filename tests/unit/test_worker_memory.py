@@ -7,7 +7,7 @@ import pytest
 
 from dlb_core.errors import CaseCrashed, CaseKilled, OutOfMemory
 from worker.death import cause_of_death
-from worker.memory import OomCounters, resident_mb
+from worker.memory import OomCounters, is_out_of_memory, resident_mb
 
 V1 = ("4:memory:/jobs/7\n", "sys/fs/cgroup/memory/jobs/7/memory.oom_control")
 V1_IN_CONTAINER = ("4:memory:/jobs/7\n", "sys/fs/cgroup/memory/memory.oom_control")
@@ -73,3 +73,12 @@ def test_the_memory_of_a_process_is_read(tmp_path: Path) -> None:
 
     assert resident_mb(7, tmp_path) == 2048
     assert resident_mb(8, tmp_path) is None
+
+
+def test_a_processors_allocator_that_fails_is_told_from_other_faults() -> None:
+    """PyTorch says so in a plain RuntimeError; a training is tried again for it, too."""
+    allocator = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+
+    assert is_out_of_memory(allocator)
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
