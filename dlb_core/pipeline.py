@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from dlb_core import __version__, artefacts
+from dlb_core.accelerator import require_device
 from dlb_core.artefacts import clear_artefacts, write_text
 from dlb_core.checkpoints import Bundle, open_bundle
 from dlb_core.contracts import (
@@ -23,7 +24,7 @@ from dlb_core.contracts import (
     StopCallback,
 )
 from dlb_core.ensemble import EnsembleRun, run_ensemble
-from dlb_core.errors import BadOption, Cancelled
+from dlb_core.errors import Cancelled
 from dlb_core.lesions import Labels, label_lesions, patient_voxel_mm3
 from dlb_core.measurement import Evidence, measure_case
 from dlb_core.nifti import read_volume, write_like, write_volume
@@ -127,15 +128,10 @@ def segment_case(
     """
     threads = num_threads or len(os.sched_getaffinity(0))
     request = _Request(t1w, flair, output, options, device, threads, votes)
-    _require_device(device)
+    require_device(device)
     torch.set_num_threads(threads)
     with threadpool_limits(limits=threads):
         return _segment(request, open_bundle(bundle), Stopwatch(on_progress), should_stop)
-
-
-def _require_device(device: Device) -> None:
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise BadOption("device 'cuda' was asked for, but PyTorch finds no GPU: use device 'cpu'")
 
 
 def _segment(

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from dlb_core.bundled import default_bundle
 from dlb_core.cli.display import progress_bar
+from dlb_core.cli.lists import parse_subjects
 from dlb_core.contracts import Device
 from dlb_core.errors import BadOption
 from dlb_core.report.document import RESEARCH_USE
@@ -70,12 +71,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from threadpoolctl import threadpool_limits
 
+    from dlb_core.accelerator import require_device
     from dlb_core.checkpoints import open_bundle
     from dlb_core.evaluation.evaluate import PAGE, evaluate
 
     device = Device(args.device)
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise BadOption("--device cuda: PyTorch finds no GPU, use cpu")
+    require_device(device)
     bundle = open_bundle(args.bundle or default_bundle())
     other = open_bundle(args.compare) if args.compare else None
     cases = _cases(args)
@@ -110,7 +111,7 @@ def _check_options(args: argparse.Namespace) -> int:
 def _cases(args: argparse.Namespace) -> "CaseList":
     from dlb_core.evaluation.cases import from_cache, from_dataset
 
-    subjects = frozenset(filter(None, args.subjects.split(",")))
+    subjects = parse_subjects(args.subjects)
     if args.cache:
         return from_cache(args.cache, subjects=subjects)
     return from_dataset(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dlb_core.cli.network_list import parse_networks
+from dlb_core.cli.lists import parse_networks, parse_subjects
 from dlb_core.cli.stop_signals import INTERRUPTED, StopSignals
 from dlb_core.cli.train_distributed import add_distributed, cancel, run_distributed
 from dlb_core.contracts import NUM_NETWORKS
@@ -175,8 +175,8 @@ def _plan(args: argparse.Namespace, console: Console) -> "Plan":
     from dlb_core.training.plan import Plan
 
     recipe = _recipe(args)
-    left_out = _subjects(args.without)
-    validation = _subjects(args.validate)
+    left_out = parse_subjects(args.without)
+    validation = parse_subjects(args.validate)
     if args.validate_share is not None:
         validation = _draw_validation(args, recipe, left_out, console)
     return Plan(
@@ -199,18 +199,19 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
     from dlb_core.training.recipe import RECIPES, Initialisation
 
     recipe = RECIPES[args.recipe or (FINE_TUNING if args.from_bundle else COMPACT)]
-    if args.steps is not None:
-        recipe = recipe.model_copy(update={"num_steps": args.steps})
-    if args.seed is not None:
-        recipe = recipe.model_copy(update={"seed": args.seed})
-    if args.specialise_steps is not None and recipe.specialisation is not None:
-        own = recipe.specialisation.model_copy(update={"num_steps": args.specialise_steps})
-        recipe = recipe.model_copy(update={"specialisation": own})
-    if args.initialisation is not None and recipe.specialisation is not None:
-        start = Initialisation(args.initialisation)
-        own = recipe.specialisation.model_copy(update={"initialisation": start})
-        recipe = recipe.model_copy(update={"specialisation": own})
-    return recipe
+    own = recipe.specialisation and recipe.specialisation.model_copy(
+        update=_given(
+            num_steps=args.specialise_steps,
+            initialisation=args.initialisation and Initialisation(args.initialisation),
+        )
+    )
+    given = _given(num_steps=args.steps, seed=args.seed, specialisation=own)
+    return recipe.model_copy(update=given)
+
+
+def _given(**options: object) -> dict[str, object]:
+    """Those options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _draw_validation(
@@ -224,10 +225,6 @@ def _draw_validation(
     )
     console.print(f"validation subjects: {', '.join(sorted(drawn))}")
     return drawn
-
-
-def _subjects(text: str) -> frozenset[str]:
-    return frozenset(filter(None, text.split(",")))
 
 
 def _identity(args: argparse.Namespace) -> "BundleIdentity":

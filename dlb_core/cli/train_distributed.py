@@ -72,7 +72,6 @@ def run_distributed(plan: "Plan", args: argparse.Namespace, console: Console) ->
     with ExitStack() as stack:
         if settings.redis_url is None:
             stack.enter_context(locked(settings.folder.root))
-        settings.folder.create()
         store = stack.enter_context(_open(settings))
         training_id = submit(store, plan)
         workers = LocalWorkers(settings)

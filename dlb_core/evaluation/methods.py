@@ -1,6 +1,6 @@
 """What is scored: a bundle of weights, or the best fixed FLAIR threshold as the baseline."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,27 +91,29 @@ class BestThreshold:
 
     def segment(self, case: ReadyCase, on_network: NetworkCallback) -> tuple[Mask, str]:
         """Try all thresholds."""
-        tried = {spread: _on_grid(bright(case.image[1], spread), case) for spread in SPREADS}
+        marked = bright(case.image[1], SPREADS)
+        tried = {spread: _on_grid(mask, case) for spread, mask in marked.items()}
         best = max(tried, key=lambda spread: dice(tried[spread], case.reference))
         return tried[best], f"grey-matter mode + {best:g} sd"
 
 
-def bright(flair: NDArray[np.float32], spread: float) -> Mask:
-    """What a FLAIR threshold marks on the MNI grid.
+def bright(flair: NDArray[np.float32], spreads: Sequence[float]) -> dict[float, Mask]:
+    """What FLAIR thresholds mark on the MNI grid, each by its spread.
 
     Parameters
     ----------
     flair : (181, 217, 181) float32
         Preprocessed, 0 outside the brain.
-    spread : float
+    spreads : sequence of float
         Standard deviations of the grey matter above its mode.
     """
     template = load_template()
     grey = flair[(template.grey_matter > 0.8) & (flair > 0)]
     if grey.size == 0 or grey.min() == grey.max():
-        return np.zeros(flair.shape, dtype=bool)
-    limit = white_matter_mode(grey).value + spread * grey.std()
-    return np.asarray((flair > limit) & (template.white_matter > 0.5))
+        return {spread: np.zeros(flair.shape, dtype=bool) for spread in spreads}
+    mode, sd = white_matter_mode(grey).value, grey.std()
+    white = template.white_matter > 0.5
+    return {spread: np.asarray((flair > mode + spread * sd) & white) for spread in spreads}
 
 
 def _on_grid(mask: Mask, case: ReadyCase) -> Mask:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import load_file
 
+from dlb_core.artefacts import sha256_of
 from dlb_core.checkpoints import Bundle, open_bundle, write_bundle
 from dlb_core.contracts import Message
 from dlb_core.errors import InputError, RunBusy
@@ -314,7 +315,7 @@ class Hierarchy:
         elif self.first_stage:
             starts = {
                 f"{self.first_stage}_start_sha256": self._start.sha256 if self._start else None,
-                f"{self.first_stage}_sha256": from_file(self._trained(self.first_stage)).sha256,
+                f"{self.first_stage}_sha256": sha256_of(self._trained(self.first_stage)),
             }
         else:
             starts = {}

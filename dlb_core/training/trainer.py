@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from dlb_core.artefacts import whole_file
+from dlb_core.artefacts import sync_folder, whole_file
 from dlb_core.errors import Cancelled, InputError, StageFailed
 from dlb_core.network import UNet3d, place
 from dlb_core.training.curves import write_curves
@@ -272,12 +272,11 @@ class _Run:
         path = self._folder / WEIGHTS
         best = self._folder / BEST
         if self._validation and best.exists():
-            with whole_file(path) as file:
-                file.write(best.read_bytes())
+            best.replace(path)
+            sync_folder(self._folder)
         else:
             self._write_weights(path)
         delete_states(self._folder)
-        best.unlink(missing_ok=True)
         log.info("training_finished", extra={"step": self._standing.step})
         return path
 

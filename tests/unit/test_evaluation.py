@@ -292,10 +292,10 @@ def test_the_baseline_marks_bright_white_matter_only() -> None:
     lesion[60:70, 100:110, 90:100] = True
     flair[lesion] = 1.8
 
-    low, high = bright(flair, 1.0), bright(flair, 4.0)
+    low, high = bright(flair, (1.0, 4.0)).values()
 
     assert not (low & (template.white_matter <= 0.5)).any()
     assert high.sum() < low.sum()
     marked = high[lesion & (template.white_matter > 0.5)]
     assert marked.mean() > 0.9
-    assert not bright(np.zeros_like(flair), 1.0).any()
+    assert not bright(np.zeros_like(flair), (1.0,))[1.0].any()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from dlb_core.errors import Cancelled, CheckpointCorrupt, InputError, RunBusy, S
 from dlb_core.synthesis.lesion_placement import transplant
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training.cache import open_cache
-from dlb_core.training.recipe import Recipe, SampleMix
+from dlb_core.training.recipe import Recipe, SampleMix, Schedule
 from dlb_core.training.run_folder import METRICS, locked
-from dlb_core.training.samples import SampleMaker
+from dlb_core.training.samples import Sample, SampleMaker
 from dlb_core.training.state import PATTERN
 from dlb_core.training.trainer import train
 from tests.unit.training_kit import RECIPE, write_training_cache
@@ -245,3 +246,33 @@ def test_a_loss_that_is_no_number_ends_the_training(cache: Path, tmp_path: Path)
     with pytest.raises(StageFailed, match="no number"):
         train(tmp_path, reckless, _maker(cache))
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+class _OneAnswer:
+    """Noise for images, and the same answer everywhere."""
+
+    names: ClassVar[list[str]] = ["made up"]
+
+    def __init__(self, answer: int) -> None:
+        self._answer = answer
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        image = rng.normal(1, 0.1, (2, 16, 16, 16)).astype(np.float32)
+        return Sample(image, np.full(image.shape[1:], self._answer))
+
+
+def test_training_stops_when_validation_only_gets_worse_and_keeps_the_best(tmp_path: Path) -> None:
+    """Lesions everywhere to learn, none to validate on: each epoch is worse than the first."""
+    patient = RECIPE.model_copy(
+        update={"num_steps": 80, "patience": 2, "schedule": Schedule.CONSTANT}
+    )
+    short = patient.model_copy(update={"num_steps": patient.steps_per_epoch})
+
+    kept = train(tmp_path / "long", patient, _OneAnswer(1), validation=_OneAnswer(0))
+    first_epoch = train(tmp_path / "short", short, _OneAnswer(1))
+
+    rows = [json.loads(line) for line in (tmp_path / "long" / METRICS).read_text().splitlines()]
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert rows[0]["validation_loss"] < rows[1]["validation_loss"] < rows[2]["validation_loss"]
+    wanted = load_file(first_epoch)
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in load_file(kept).items())

@@ -58,7 +58,6 @@ class TaskRecord:
     num_steps: int
     loss: float | None
     fence: int
-    worker_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,5 +117,4 @@ def _task_of(row: TrainingTaskRow) -> TaskRecord:
         num_steps=row.num_steps,
         loss=row.loss,
         fence=row.fence,
-        worker_id=row.worker_id,
     )

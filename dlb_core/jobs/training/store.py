@@ -49,7 +49,7 @@ class TrainingStore(TaskClaims, TaskDispatching, Workers):
         InputError
             Another plan is being carried out in this folder.
         """
-        key = hashlib.sha256(run.encode()).hexdigest()
+        key = _active_key(run)
         query = select(TrainingRow).where(TrainingRow.active_key == key)
         with self._write() as session:
             row = session.scalars(query).one_or_none()
@@ -96,14 +96,19 @@ class TrainingStore(TaskClaims, TaskDispatching, Workers):
 
         Its workers hear of it at their next heartbeat and leave their checkpoints.
         """
-        key = hashlib.sha256(run.encode()).hexdigest()
-        query = select(TrainingRow).where(TrainingRow.active_key == key).with_for_update()
+        of_run = TrainingRow.active_key == _active_key(run)
+        query = select(TrainingRow).where(of_run).with_for_update()
         with self._write() as session:
             row = session.scalars(query).one_or_none()
             if row is None:
                 return False
             self._end(session, row, TrainingState.DISMISSED)
             return True
+
+
+def _active_key(run: str) -> str:
+    """By which a run folder's training is found while it goes on."""
+    return hashlib.sha256(run.encode()).hexdigest()
 
 
 def _task_row(position: int, spec: TaskSpec) -> TrainingTaskRow:

@@ -1,4 +1,4 @@
-"""Which of the 75 networks: `0-37,40`."""
+"""Lists in options: networks as `0-37,40`, subjects as `01,07`."""
 
 import argparse
 import re
@@ -26,3 +26,8 @@ def parse_networks(text: str) -> list[int]:
             raise argparse.ArgumentTypeError(f"'{part}': networks are 0 to {NUM_NETWORKS - 1}")
         chosen.update(range(first, last + 1))
     return sorted(chosen)
+
+
+def parse_subjects(text: str) -> frozenset[str]:
+    """Read names, comma-separated; none where nothing stands."""
+    return frozenset(filter(None, text.split(",")))
