@@ -138,3 +138,19 @@ class ArtefactEntry(Message):
     media_type: str
     size_bytes: Annotated[int, Field(ge=0)]
     sha256: str
+
+
+class Role(StrEnum):
+    """What a key may do; each includes those before it."""
+
+    READ = "read"
+    """See the owner's jobs, fetch their results."""
+    SUBMIT = "submit"
+    """Submit, cancel and delete them."""
+    ADMIN = "admin"
+    """All of it, with everybody's jobs."""
+
+    def includes(self, other: "Role") -> bool:
+        """Whether this role may do what the other may."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)

@@ -18,8 +18,7 @@ from dlb_core.errors import InputError, TransientError
 from dlb_core.report.document import RESEARCH_USE
 from service import errors
 from service.audit import Audit
-from service.callers import require_own_job
-from service.dependencies import Services, open_services
+from service.dependencies import Services, open_services, require_own_job
 from service.guard import Guard
 from service.intake import sweep
 from service.routes import artefacts, control, events, health, jobs, models

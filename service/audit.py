@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dlb_core import artefacts
 from dlb_core.audit import NOBODY, AuditEntry, AuditOutcome
 from dlb_core.documents import API
-from service.callers import Caller
+from service.callers import Caller, job_named
 from service.dependencies import services_of
 from service.guard import passes_unasked
 
@@ -111,8 +111,9 @@ def _outcome(status: int | None) -> AuditOutcome:
 
 def _job(request: Request, answer: _Answer) -> str | None:
     """The job that the path names, or the one that the answer leads to; in our own writing."""
-    named = str(request.path_params.get("job_id", "")).encode()
-    found = UUID_AT_END.search(b"/" + named.lower()) or UUID_AT_END.search(answer.location)
+    if named := job_named(request):
+        return str(named)
+    found = UUID_AT_END.search(answer.location)
     return found[1].decode() if found else None
 
 

@@ -9,8 +9,9 @@ import binascii
 from dataclasses import dataclass
 from typing import Literal
 
+from dlb_core.contracts import Role
 from dlb_core.errors import Forbidden, Unauthenticated
-from dlb_core.jobs.keys import PREFIX, KeyStore, Role
+from dlb_core.jobs.keys import PREFIX, KeyStore
 from dlb_core.loopback import is_loopback
 from service.callers import ANONYMOUS, Caller
 from service.oidc import TokenVerifier

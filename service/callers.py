@@ -7,8 +7,7 @@ from uuid import UUID
 from fastapi import Depends, Request
 from pydantic import TypeAdapter, ValidationError
 
-from dlb_core.errors import JobNotFound
-from dlb_core.jobs.keys import KeyStore, Role
+from dlb_core.contracts import Role
 
 _JOB_ID = TypeAdapter(UUID)
 """Reads a job's id as the routes do, so that none can be written in a way that only they read."""
@@ -44,27 +43,9 @@ def caller_of(request: Request) -> Caller:
 CallerDep = Annotated[Caller, Depends(caller_of)]
 
 
-def require_own_job(request: Request) -> None:
-    """Let nobody know of another's job: it is answered as one that does not exist.
-
-    For every route whose path names a job; the others pass.
-
-    Raises
-    ------
-    JobNotFound
-        The job in the path is another's, or there is none.
-    """
-    if "job_id" not in request.path_params:
-        return
-    caller = caller_of(request)
-    if caller.sees is None:
-        return
+def job_named(request: Request) -> UUID | None:
+    """The job that the path names; None: it names none, or in no way that the routes read."""
     try:
-        job_id = _JOB_ID.validate_python(request.path_params["job_id"])
-    except ValidationError:
-        # The route refuses it in its own words.
-        return
-    keys = request.app.state.services.gate.keys
-    assert isinstance(keys, KeyStore)
-    if keys.owner_of_job(job_id) != caller.sees:
-        raise JobNotFound("no such job: it never was, or it was removed")
+        return _JOB_ID.validate_python(request.path_params["job_id"])
+    except (KeyError, ValidationError):
+        return None

@@ -5,12 +5,15 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from dlb_core.errors import JobNotFound
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.queue import JobQueue
 from dlb_core.jobs.store import JobStore
+from dlb_core.jobs.store.sessions import NO_SUCH_JOB
 from service.bundles import Bundles
+from service.callers import caller_of, job_named
 from service.events import JobFeed
 from service.gate import Gate
 from service.intake import Intake
@@ -108,3 +111,23 @@ DataDep = Annotated[DataFolder, Depends(_data)]
 StoreDep = Annotated[JobStore, Depends(_store)]
 FeedDep = Annotated[JobFeed, Depends(_feed)]
 BundlesDep = Annotated[Bundles, Depends(_bundles)]
+
+
+def require_own_job(request: Request, store: StoreDep) -> None:
+    """Let nobody know of another's job: it is answered as one that does not exist.
+
+    For every route whose path names a job; the others pass, and so does what the route will
+    refuse in its own words.
+
+    Raises
+    ------
+    JobNotFound
+        The job in the path is another's, or there is none.
+    """
+    job_id = job_named(request)
+    if job_id is None:
+        # Of what is public nobody asks who the caller is.
+        return
+    sees = caller_of(request).sees
+    if sees is not None and store.owner_of(job_id) != sees:
+        raise JobNotFound(NO_SUCH_JOB)

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import jwt
 
+from dlb_core.contracts import Role
 from dlb_core.errors import BadOption, StoreUnavailable, Unauthenticated
-from dlb_core.jobs.keys import Role
 from dlb_core.loopback import is_loopback
 from service.callers import Caller
 

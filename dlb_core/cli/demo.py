@@ -130,7 +130,7 @@ def _show_viewer(console: Console, results: Path, url: str) -> None:
     """Say where to look at the case; before a person, keep the service up for it."""
     with DlbClient(url) as client:
         newest = next(iter(client.jobs(limit=1)))
-    console.print(f"\nviewer: {url}/v1/jobs/{newest.id}/view", soft_wrap=True)
+    console.print(f"\nviewer: {url}{newest.links.job}/view", soft_wrap=True)
     console.print(f"at any later time: dlb view {results}", soft_wrap=True)
     if console.is_terminal and sys.stdin.isatty():
         console.print("The service stays up until Ctrl-C.")

@@ -3,16 +3,19 @@
 import argparse
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from dlb_core.audit import OPERATOR, AuditEntry, AuditLog, AuditOutcome
 from dlb_core.cli.data_options import add_data_options, database_of
+from dlb_core.contracts import Role
 from dlb_core.errors import BadOption
-from dlb_core.jobs.keys import KeyRecord, KeyStore, Role
 from dlb_core.jobs.layout import DataFolder
+
+if TYPE_CHECKING:
+    from dlb_core.jobs.keys import KeyRecord, KeyStore
 
 NAME = re.compile(r"[\w .@-]{1,64}")
 OWNER = re.compile(r"[\w.-]{1,64}")
@@ -139,20 +142,22 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     return expires
 
 
-def _opened(args: argparse.Namespace) -> KeyStore:
+def _opened(args: argparse.Namespace) -> "KeyStore":
     """Open the keys; their database is made if the service has never run."""
+    from dlb_core.jobs.keys import KeyStore
+
     if args.database_url is None:
         DataFolder(args.data.resolve()).create()
     return KeyStore.open(database_of(args.data, args.database_url))
 
 
-def _note(args: argparse.Namespace, what: str, record: KeyRecord) -> None:
+def _note(args: argparse.Namespace, what: str, record: "KeyRecord") -> None:
     """Add a line to the audit log."""
     entry = AuditEntry(who=OPERATOR, what=what, outcome=AuditOutcome.DONE, about=record.id)
     AuditLog(DataFolder(args.data.resolve()).audit).write(entry)
 
 
-def _end(record: KeyRecord) -> str:
+def _end(record: "KeyRecord") -> str:
     """How long a key is good."""
     if record.revoked is not None:
         return f"revoked since {record.revoked:%Y-%m-%d %H:%M}"

@@ -6,8 +6,6 @@ from typing import Any
 from dlb_core.cli.data_options import add_data_options, database_of
 from dlb_core.errors import BadOption
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.retention import Retention, purge
-from dlb_core.jobs.store import JobStore, utc_now
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
         Not a service's data folder, or a negative number of days.
     StoreUnavailable
     """
+    # The database's library takes long to load; `dlb --help` need not wait for it.
+    from dlb_core.jobs.retention import Retention, purge
+    from dlb_core.jobs.store import JobStore, utc_now
+
     days = (args.results_days, args.inputs_days, args.rows_days)
     if min(days) < 0:
         raise BadOption("days must not be negative")

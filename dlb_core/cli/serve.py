@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dlb_core.bundled import default_bundle
+from dlb_core.cli.data_options import database_of
 from dlb_core.cli.stop_signals import StopSignals
 from dlb_core.contracts import Device
 from dlb_core.errors import BadOption
-from dlb_core.jobs.keys import KeyStore
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.local_stack import PAUSE_S, LocalStack, StackSettings
 from dlb_core.loopback import is_loopback
@@ -139,7 +139,9 @@ def _has_keys(data: Path) -> bool:
     database_url = os.environ.get("DLB_DATABASE_URL")
     if not database_url and not folder.database.exists():
         return False
-    with KeyStore.open(database_url or folder.database_url) as keys:
+    from dlb_core.jobs.keys import KeyStore
+
+    with KeyStore.open(database_of(data, database_url)) as keys:
         return keys.any()
 
 
@@ -147,7 +149,7 @@ def _greet(settings: StackSettings) -> None:
     """Say where it is and what to do next."""
     if not settings.ask_for_keys:
         _say("nobody is asked for a key: whoever reaches the service can read every result")
-    elif not _has_keys(settings.data):
+    elif is_loopback(settings.host) and not _has_keys(settings.data):
         _say("no key is asked for on this machine until one is made: dlb keys create NAME")
     print(
         f"""

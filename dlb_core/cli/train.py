@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from dlb_core.cli.distributed_options import add_distributed
 from dlb_core.cli.lists import parse_networks, parse_subjects
 from dlb_core.cli.stop_signals import INTERRUPTED, StopSignals
-from dlb_core.cli.train_distributed import add_distributed, cancel, run_distributed
 from dlb_core.contracts import NUM_NETWORKS
 from dlb_core.errors import BadOption, Cancelled
 
@@ -137,9 +137,13 @@ def run_train(args: argparse.Namespace) -> int:
     _check_options(args)
     console = Console(highlight=False)
     if args.cancel:
+        from dlb_core.cli.train_distributed import cancel
+
         return cancel(args, console)
     plan = _plan(args, console)
     if args.distributed:
+        from dlb_core.cli.train_distributed import run_distributed
+
         return run_distributed(plan, args, console)
     return _train_here(plan, args, console)
 

@@ -3,12 +3,12 @@
 import argparse
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from rich.console import Console
 
+from dlb_core.cli.distributed_options import DEFAULT_WORKERS
 from dlb_core.cli.stop_signals import INTERRUPTED, StopSignals
 from dlb_core.contracts import Device
 from dlb_core.errors import InputError, StageFailed, StoreUnavailable
@@ -22,36 +22,6 @@ if TYPE_CHECKING:
 
 QUEUE_FOLDER = "queue"
 LOOK_EVERY_S = 1.0
-DEFAULT_WORKERS = 2
-
-
-def add_distributed(group: Any) -> None:
-    """Add the options."""
-    group.add_argument(
-        "--distributed", action="store_true", help="let workers train, each network by itself"
-    )
-    group.add_argument(
-        "--workers",
-        type=int,
-        default=None,
-        metavar="N",
-        help=f"to start here (default: {DEFAULT_WORKERS}; with --redis-url 0)",
-    )
-    group.add_argument(
-        "--redis-url", metavar="URL", help="use this broker, and the workers that listen to it"
-    )
-    group.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="data folder shared with the workers, their DLB_DATA (default: in the run's folder)",
-    )
-    group.add_argument(
-        "--database-url", metavar="URL", help="the workers' DLB_DATABASE_URL, if they have one"
-    )
-    group.add_argument(
-        "--cancel", action="store_true", help="end the distributed training of this run folder"
-    )
 
 
 def run_distributed(plan: "Plan", args: argparse.Namespace, console: Console) -> int:

@@ -10,14 +10,12 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from uuid import UUID
 
 from sqlalchemy import select, update
 
+from dlb_core.contracts import Role
 from dlb_core.errors import KeyNotFound
 from dlb_core.jobs.key_tables import ApiKeyRow
-from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.sessions import Sessions
 
 PREFIX = "dlb"
@@ -25,22 +23,6 @@ ID_BYTES = 6
 SECRET_BYTES = 32
 NOTED_EVERY = timedelta(hours=1)
 """How exactly a key's last use is kept: a write for every request would wear out the disk."""
-
-
-class Role(StrEnum):
-    """What a key may do; each includes those before it."""
-
-    READ = "read"
-    """See the owner's jobs, fetch their results."""
-    SUBMIT = "submit"
-    """Submit, cancel and delete them."""
-    ADMIN = "admin"
-    """All of it, with everybody's jobs."""
-
-    def includes(self, other: "Role") -> bool:
-        """Whether this role may do what the other may."""
-        order = list(Role)
-        return order.index(self) >= order.index(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +113,17 @@ class KeyStore(Sessions):
         with self._read() as session:
             return [_record_of(row) for row in session.scalars(query)]
 
+    _was_made = False
+
     def any(self) -> bool:
-        """Whether a key was ever made; a revoked one counts: it shut the door once."""
-        with self._read() as session:
-            return session.scalar(select(ApiKeyRow.id).limit(1)) is not None
+        """Whether a key was ever made; a revoked one counts: it shut the door once.
+
+        Rows of keys stay, so that the answer yes is asked for once.
+        """
+        if not self._was_made:
+            with self._read() as session:
+                self._was_made = session.scalar(select(ApiKeyRow.id).limit(1)) is not None
+        return self._was_made
 
     def revoke(self, key_id: str) -> KeyRecord:
         """Make a key open nothing from now on; its jobs stay.
@@ -150,11 +139,6 @@ class KeyStore(Sessions):
             row.revoked = row.revoked or self._clock()
             session.flush()
             return _record_of(row)
-
-    def owner_of_job(self, job_id: UUID) -> str | None:
-        """Whose job this is; None: nobody's, or there is no such job."""
-        with self._read() as session:
-            return session.scalar(select(JobRow.owner).where(JobRow.id == job_id))
 
     def _note_use(self, key_id: str, now: datetime) -> None:
         with self._write() as session:

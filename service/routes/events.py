@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
 from dlb_core.contracts import FINAL_STATES
-from dlb_core.documents import API
+from dlb_core.documents import API, JobDocument
 from dlb_core.errors import JobNotFound, StoreUnavailable, StreamsExhausted
 from dlb_core.jobs.records import JobRecord
 from service.dependencies import FeedDep, StoreDep
@@ -55,7 +55,7 @@ async def stream_events(
 ) -> Response:
     """Stream a job's document, each time that it has changed, until the job has ended."""
     record = await run_sync(store.get, job_id)
-    is_known = last_event_id == _event_id(record)
+    is_known = last_event_id == _event_id(job_document(record))
     if is_known and record.state in FINAL_STATES:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     feed.require_place()
@@ -73,10 +73,10 @@ async def _events(record: JobRecord, feed: JobFeed, *, is_known: bool) -> AsyncI
 
 def _event(record: JobRecord) -> str:
     """One event: the document on one line."""
-    data = job_document(record).model_dump_json()
-    return f"event: job\nid: {_event_id(record)}\ndata: {data}\n\n"
+    document = job_document(record)
+    return f"event: job\nid: {_event_id(document)}\ndata: {document.model_dump_json()}\n\n"
 
 
-def _event_id(record: JobRecord) -> str:
+def _event_id(document: JobDocument) -> str:
     """The document's entity tag, without its quotes."""
-    return entity_tag(job_document(record)).removeprefix("W/").strip('"')
+    return entity_tag(document).removeprefix("W/").strip('"')

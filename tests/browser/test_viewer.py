@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from dlb_core.jobs.keys import Role
+from dlb_core.contracts import Role
 from dlb_core.nifti import write_volume
 from tests.browser.conftest import PATIENCE_MS, Served, Watched
 from tests.browser.viewer_pipeline import BOXES, PAUSE_AT, scan

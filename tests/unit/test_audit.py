@@ -12,7 +12,7 @@ import pytest
 from service_kit import BOUNDARY, finish, form, form_headers, nifti, pair, service, submit
 
 from dlb_core.audit import AuditEntry, AuditLog, AuditOutcome
-from dlb_core.jobs.keys import Role
+from dlb_core.contracts import Role
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.logs import JsonFormatter
 from service.dependencies import Services

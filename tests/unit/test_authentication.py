@@ -9,8 +9,8 @@ import httpx
 import pytest
 from service_kit import finish, form, form_headers, make_settings, pair, running, service
 
+from dlb_core.contracts import Role
 from dlb_core.documents import JobPage, Problem
-from dlb_core.jobs.keys import Role
 from service.app import create_app
 from service.dependencies import Services
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine
 
-from dlb_core.contracts import SegmentationOptions
+from dlb_core.contracts import Role, SegmentationOptions
 from dlb_core.errors import KeyNotFound
 from dlb_core.jobs.database import open_engine, upgrade
-from dlb_core.jobs.keys import KeyStore, Role
+from dlb_core.jobs.keys import KeyStore
 from dlb_core.jobs.store import JobStore
 
 
@@ -148,11 +148,11 @@ def test_roles_include_those_below_them() -> None:
     ]
 
 
-def test_a_jobs_owner_is_known(keys: KeyStore, engine: Engine) -> None:
+def test_a_jobs_owner_is_known(engine: Engine) -> None:
     """What decides who sees a job."""
     jobs = JobStore(engine)
     owned, free = uuid4(), uuid4()
     jobs.insert(owned, SegmentationOptions(), {}, owner="radiology")
     jobs.insert(free, SegmentationOptions(), {})
 
-    assert [keys.owner_of_job(job) for job in (owned, free, uuid4())] == ["radiology", None, None]
+    assert [jobs.owner_of(job) for job in (owned, free, uuid4())] == ["radiology", None, None]

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from service_kit import service
 
+from dlb_core.contracts import Role
 from dlb_core.errors import BadOption, StoreUnavailable, Unauthenticated
-from dlb_core.jobs.keys import Role
 from service.oidc import (
     SEARCHED_EVERY_S,
     KeySet,

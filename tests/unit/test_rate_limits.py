@@ -6,8 +6,8 @@ import httpx
 import pytest
 from service_kit import form, form_headers, pair, service
 
+from dlb_core.contracts import Role
 from dlb_core.documents import Problem
-from dlb_core.jobs.keys import Role
 from service.dependencies import Services
 from service.rate_limits import MOST_CALLERS, TokenBuckets
 

@@ -20,9 +20,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from service_kit import Running, finish
 
-from dlb_core.contracts import SegmentationOptions
+from dlb_core.contracts import Role, SegmentationOptions
 from dlb_core.documents import Problem
-from dlb_core.jobs.keys import Role
 from service.openapi import TARGET
 
 CHECKS = [

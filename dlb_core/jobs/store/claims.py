@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.engine import CursorResult
 
 from dlb_core.contracts import (
@@ -18,7 +18,8 @@ from dlb_core.contracts import (
 )
 from dlb_core.jobs.models import AttemptRow, JobRow, WorkerRow
 from dlb_core.jobs.records import Claim, Verdict
-from dlb_core.jobs.store.sessions import WAITING, Sessions
+from dlb_core.jobs.store.sessions import WAITING, Sessions, ended
+from dlb_core.jobs.store.turns import IN_TURN, ready
 
 RETRY_PAUSE_S = 30.0
 """Between an attempt that failed and the next, unless told otherwise."""
@@ -161,7 +162,7 @@ class Claims(Sessions):
         }
         return self._update_held(
             claim,
-            values | self._ended(JobState.SUCCESSFUL),
+            values | ended(JobState.SUCCESSFUL, self._clock()),
             JobRow.cancel_requested.is_(False),
             noted=self._over(Outcome.SUCCESSFUL, stage_s=stage_s) | {"stage": Stage.DONE},
         )
@@ -187,7 +188,7 @@ class Claims(Sessions):
             values["keep_inputs"] = False
         return self._update_held(
             claim,
-            values | self._ended(JobState.FAILED),
+            values | ended(JobState.FAILED, self._clock()),
             noted=self._over(Outcome.FAILED, code, message, stage_s=stage_s),
         )
 
@@ -195,7 +196,7 @@ class Claims(Sessions):
         """End a job that was to be cancelled; False when the claim was lost or no cancel asked."""
         return self._update_held(
             claim,
-            self._ended(JobState.DISMISSED),
+            ended(JobState.DISMISSED, self._clock()),
             JobRow.cancel_requested.is_(True),
             noted=self._over(Outcome.DISMISSED),
         )
@@ -241,20 +242,12 @@ class Claims(Sessions):
         """Id of the waiting job to begin next."""
         return (
             select(JobRow.id)
-            .where(
-                JobRow.state == JobState.ACCEPTED,
-                or_(JobRow.not_before.is_(None), JobRow.not_before <= self._clock()),
-            )
-            .order_by(JobRow.turn, JobRow.created, JobRow.id)
+            .where(*ready(self._clock()))
+            .order_by(*IN_TURN)
             .limit(1)
             .with_for_update(skip_locked=True)
             .scalar_subquery()
         )
-
-    def _ended(self, state: JobState) -> dict[str, Any]:
-        """Columns of a job that ends now."""
-        now = self._clock()
-        return {"state": state, "finished": now, "updated": now, "lease_until": None}
 
     def _over(
         self,

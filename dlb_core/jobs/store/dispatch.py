@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from dlb_core.contracts import JobState, Outcome
 from dlb_core.errors import WorkerDied
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.records import Expired
 from dlb_core.jobs.store.sessions import Sessions, end, wait_again
+from dlb_core.jobs.store.turns import IN_TURN, ready
 
 
 class Dispatching(Sessions):
@@ -18,7 +19,7 @@ class Dispatching(Sessions):
 
     def count_ready(self, now: datetime) -> int:
         """How many jobs wait for nothing but a worker."""
-        query = select(func.count()).select_from(JobRow).where(*_ready(now))
+        query = select(func.count()).select_from(JobRow).where(*ready(now))
         with self._read() as session:
             return session.scalars(query).one()
 
@@ -30,11 +31,7 @@ class Dispatching(Sessions):
         due: ColumnElement[bool] = JobRow.sent.is_(None)
         if stale_after is not None:
             due = due | (JobRow.sent < now - stale_after)
-        query = (
-            select(JobRow.id)
-            .where(*_ready(now), due)
-            .order_by(JobRow.turn, JobRow.created, JobRow.id)
-        )
+        query = select(JobRow.id).where(*ready(now), due).order_by(*IN_TURN)
         with self._read() as session:
             return list(session.scalars(query))
 
@@ -63,14 +60,6 @@ class Dispatching(Sessions):
             failed=tuple(fates[JobState.FAILED]),
             dismissed=tuple(fates[JobState.DISMISSED]),
         )
-
-
-def _ready(now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Condition on a job's row: it waits for nothing but a worker."""
-    return (
-        JobRow.state == JobState.ACCEPTED,
-        or_(JobRow.not_before.is_(None), JobRow.not_before <= now),
-    )
 
 
 def _expire(row: JobRow, now: datetime, max_attempts: int) -> JobState:

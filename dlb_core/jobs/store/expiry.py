@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, lazyload
 
 from dlb_core.contracts import FINAL_STATES, JobState
 from dlb_core.jobs.models import JobRow
@@ -71,6 +71,8 @@ def _ended_before(
     """Lock some rows of jobs that ended before a moment."""
     query = (
         select(JobRow)
+        # Nobody asks here what was tried.
+        .options(lazyload(JobRow.log))
         .where(JobRow.state.in_(FINAL_STATES), JobRow.finished < before, *conditions)
         .order_by(JobRow.finished)
         .limit(BATCH)

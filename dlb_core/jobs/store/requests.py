@@ -104,6 +104,11 @@ class Requests(Sessions):
         with self._read() as session:
             return record_of(existing(session, job_id))
 
+    def owner_of(self, job_id: UUID) -> str | None:
+        """Whose job this is; None: nobody's, or there is no such job."""
+        with self._read() as session:
+            return session.scalar(select(JobRow.owner).where(JobRow.id == job_id))
+
     def get_many(self, job_ids: Sequence[UUID]) -> dict[UUID, JobRecord]:
         """Read those of these jobs that exist."""
         with self._read() as session:

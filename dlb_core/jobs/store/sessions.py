@@ -28,6 +28,9 @@ WAITING: dict[str, Any] = {
 }
 """Columns of a job that waits again."""
 
+NO_SUCH_JOB = "no such job: it never was, or it was removed"
+"""Said of another's job, too: nobody is to learn that there is one."""
+
 
 def utc_now() -> datetime:
     """Now, aware."""
@@ -90,15 +93,19 @@ def existing(session: Session, job_id: UUID, *, lock: bool = False) -> JobRow:
     """
     row = session.get(JobRow, job_id, with_for_update=lock)
     if row is None:
-        raise JobNotFound("no such job: it never was, or it was removed")
+        raise JobNotFound(NO_SUCH_JOB)
     return row
+
+
+def ended(state: JobState, now: datetime) -> dict[str, Any]:
+    """Columns of a job that ends."""
+    return {"state": state, "finished": now, "updated": now, "lease_until": None}
 
 
 def end(row: JobRow, state: JobState, now: datetime) -> None:
     """End a job without results."""
-    row.state = state
-    row.finished = row.updated = now
-    row.lease_until = None
+    for column, value in ended(state, now).items():
+        setattr(row, column, value)
 
 
 def wait_again(row: JobRow, now: datetime) -> None:

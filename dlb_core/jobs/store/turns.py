@@ -7,7 +7,10 @@ for those that come within a day of it, but for no others: nobody waits for ever
 
 from datetime import datetime, timedelta
 
-from dlb_core.contracts import Priority
+from sqlalchemy import ColumnElement, or_
+
+from dlb_core.contracts import JobState, Priority
+from dlb_core.jobs.models import JobRow
 
 LETS_PASS = {
     Priority.STAT: timedelta(0),
@@ -15,7 +18,18 @@ LETS_PASS = {
     Priority.RESEARCH: timedelta(hours=24),
 }
 
+IN_TURN = (JobRow.turn, JobRow.created, JobRow.id)
+"""The order in which jobs are begun."""
+
 
 def turn_of(priority: Priority, came: datetime) -> datetime:
     """When the turn of a job falls that came at this moment."""
     return came + LETS_PASS[priority]
+
+
+def ready(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Condition on a job's row: it waits for nothing but a worker."""
+    return (
+        JobRow.state == JobState.ACCEPTED,
+        or_(JobRow.not_before.is_(None), JobRow.not_before <= now),
+    )
