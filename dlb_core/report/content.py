@@ -1,5 +1,6 @@
 """The shape of what a report says: page and PDF are laid out from this alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dlb_core.report.document import CheckStatus
@@ -89,6 +90,8 @@ class Content:
     lesions: Section
     lesion_columns: tuple[Column, ...]
     lesion_rows: tuple[tuple[str, ...], ...]
+    smaller: Callable[[int], str]
+    """What is said of the lesions after the first so many; nothing where there is none."""
     size_classes: tuple[SizeClass, ...]
     nothing: tuple[str, ...]
     """Paragraphs that take the table's place where no lesion was found."""

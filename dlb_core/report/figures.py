@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from dlb_core.report.document import Lesion
 from dlb_core.report.glass_brain import GlassView, glass_brain
 from dlb_core.report.pictures import Mark, Picture, Pixels, Polygon, encode, grey_levels, outline
-from dlb_core.report.planes import VIEWS, Plane, Window, brain_window, cut, place, turn, world_mm
+from dlb_core.report.planes import VIEWS, Plane, Window, brain_window, cut, turn, world_mm
 from dlb_core.report.slices import choose_slices, lesion_areas
-from dlb_core.template import MNI_GRID
+from dlb_core.report.tags import place_tags
 from dlb_core.volume import Mask
 
 PROJECTION_FLOOR = 0.1
@@ -152,7 +152,7 @@ def _slice_picture(
         outlines=outline(lesions > 0),
         caption=coordinate,
         alt=f"{name}, {plane} slice at {coordinate}: {_lesions(count)} outlined.",
-        marks=tuple(_mark(material.labels, n, plane, index, window) for n in numbered),
+        marks=place_tags(lesions, numbered),
     )
 
 
@@ -219,17 +219,6 @@ def _picture(
         alt=alt,
         marks=marks,
     )
-
-
-def _mark(labels: NDArray[np.int32], number: int, plane: Plane, index: int, window: Window) -> Mark:
-    """A lesion's number, just off its edge that points away from the midline."""
-    section = np.take(labels, index, axis=VIEWS[plane].axis) == number
-    across, up = (a.astype(float) for a in np.nonzero(section))
-    midline = -MNI_GRID.affine[0, 3]
-    outward = 1.0 if across.mean() >= midline else -1.0
-    edge = across.max() if outward > 0 else across.min()
-    x, y = place((edge + 4.5 * outward, up.mean(), index), plane, window)
-    return Mark(x=round(float(x), 1), y=round(float(y), 1), text=str(number))
 
 
 def colour_scale(steps: int = 9) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from reportlab.lib.colors import HexColor
 from reportlab.lib.units import mm
+from reportlab.platypus import Table
 
 from dlb_core.report.content import ClassRow, Content, Fact, Section
 from dlb_core.report.document import CheckStatus
@@ -21,6 +22,7 @@ from dlb_core.report.sheet import (
     CAPTION_HEIGHT,
     LINE,
     MARGIN,
+    PAGE_HEIGHT,
     PAGE_WIDTH,
     REGULAR,
     SOFT,
@@ -32,12 +34,18 @@ from dlb_core.report.sheet import (
     paragraph_of,
 )
 
-PRINTED_ROWS = 40
+PAGES = 3
+"""The table is cut so that the report keeps to so many, where it can."""
+FEWEST_ROWS, MOST_ROWS = 12, 40
 """Lesions that the PDF's table holds; lesions.csv has all."""
 
 TEXT, SMALL, NOTE = Style(7.6), Style(6.6), Style(6.3, colour=SOFT)
 HEADING = Style(11, is_bold=True)
 LABEL = Style(6.2, colour=SOFT)
+FINE_PRINT = Style(5.6, colour=SOFT)
+TABLE_SIZE = 5.9
+ROW_HEIGHT = TABLE_SIZE * 1.15 + 3.4
+"""Of a table's row of one line."""
 
 STATUS_COLOURS = {
     CheckStatus.PASS: "#17693f",
@@ -80,10 +88,11 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
         _where(sheet, content, figures.glass)
     _projections(sheet, content, figures)
     _slices(sheet, content.slices, figures.mosaic)
+    checks, method = _Checks(content), _Method(content)
     if content.lesion_rows:
-        _lesions(sheet, content)
-    _checks(sheet, content)
-    _method(sheet, content)
+        _lesions(sheet, content, below=checks.height + method.height)
+    checks.draw(sheet)
+    method.draw(sheet)
     return sheet.finish()
 
 
@@ -262,46 +271,72 @@ def _slices(sheet: Sheet, section: Section, pictures: Sequence[Picture]) -> None
     sheet.y -= GAP / 2
 
 
-def _lesions(sheet: Sheet, content: Content) -> None:
+def _lesions(sheet: Sheet, content: Content, *, below: float) -> None:
+    """The largest lesions, as many as leave room for what comes below."""
     _heading(sheet, content.lesions, room=45 * mm)
     head = [
         f"{column.name}\n{column.unit}" if column.unit else column.name
         for column in content.lesion_columns
     ]
-    rows = content.lesion_rows[:PRINTED_ROWS]
     right = [n for n, column in enumerate(content.lesion_columns) if column.is_number]
-    commands = _table_style(5.9) + [("ALIGN", (n, 0), (n, -1), "RIGHT") for n in right]
+    commands = _table_style(TABLE_SIZE) + [("ALIGN", (n, 0), (n, -1), "RIGHT") for n in right]
     commands += [("LEFTPADDING", (n, 0), (n, -1), 7) for n in {*range(12)} - {*right}]
     widths = [part * WIDTH / sum(LESION_WIDTHS) for part in LESION_WIDTHS]
+    remark = paragraph_of(content.lesions.remark, NOTE).wrap(WIDTH, PAGE_HEIGHT)[1]
+    rows = content.lesion_rows[: _rows_with_room(sheet, below + remark + 14 + GAP)]
     sheet.table([head, *rows], widths, commands)
     sheet.y -= 4
-    left_out = len(content.lesion_rows) - len(rows)
-    if left_out:
-        sheet.write(f"And {left_out} smaller ones: see lesions.csv.", Style(6.6, is_bold=True))
+    rest = content.smaller(len(rows))
+    if rest:
+        sheet.write(rest, Style(6.6, is_bold=True))
         sheet.y -= 2
     sheet.write(content.lesions.remark, NOTE)
     sheet.y -= GAP
 
 
-def _checks(sheet: Sheet, content: Content) -> None:
-    _heading(sheet, content.quality, room=40 * mm)
-    if not content.checks:
-        return
-    rows: list[list[Any]] = [list(content.check_columns)]
-    commands = [
-        *_table_style(6.2),
-        ("ALIGN", (2, 0), (2, -1), "RIGHT"),
-        ("LEFTPADDING", (3, 0), (3, -1), 12),
-    ]
-    for n, check in enumerate(content.checks, 1):
-        title: Any = check.title
-        if check.advice:
-            title = [paragraph_of(check.title, Style(6.2)), paragraph_of(check.advice, LABEL)]
-        rows.append([f"{check.symbol}  {check.word}", title, check.measured, check.asked])
-        commands.append(("TEXTCOLOR", (0, n), (0, n), HexColor(STATUS_COLOURS[check.status])))
-        commands.append(("FONTNAME", (0, n), (0, n), BOLD))
-    sheet.table(rows, [part * WIDTH for part in (0.13, 0.46, 0.13, 0.28)], commands)
-    sheet.y -= GAP
+def _rows_with_room(sheet: Sheet, below: float) -> int:
+    """How many rows a table at the cursor may have, to keep to the pages there are to be."""
+    pages = max(PAGES - sheet.page, 0)
+    heads = (1 + pages) * 2 * ROW_HEIGHT
+    room = sheet.y - BOTTOM + pages * (TOP - BOTTOM) - heads - below
+    return min(max(int(room / ROW_HEIGHT), FEWEST_ROWS), MOST_ROWS)
+
+
+class _Checks:
+    """The quality checks."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        rows: list[list[Any]] = [list(content.check_columns)]
+        commands = [
+            *_table_style(TABLE_SIZE),
+            ("ALIGN", (2, 0), (2, -1), "RIGHT"),
+            ("LEFTPADDING", (3, 0), (3, -1), 12),
+        ]
+        for n, check in enumerate(content.checks, 1):
+            title: Any = check.title
+            if check.advice:
+                plain = Style(TABLE_SIZE)
+                title = [paragraph_of(check.title, plain), paragraph_of(check.advice, LABEL)]
+            rows.append([f"{check.symbol}  {check.word}", title, check.measured, check.asked])
+            commands.append(("TEXTCOLOR", (0, n), (0, n), HexColor(STATUS_COLOURS[check.status])))
+            commands.append(("FONTNAME", (0, n), (0, n), BOLD))
+        self._table = rows, [part * WIDTH for part in (0.13, 0.46, 0.13, 0.28)], commands
+
+    @property
+    def height(self) -> float:
+        """What it takes of a page."""
+        lead = paragraph_of(self._content.quality.lead, NOTE).wrap(WIDTH, PAGE_HEIGHT)[1]
+        rows, widths, commands = self._table
+        table = Table(rows, colWidths=widths, style=commands).wrap(WIDTH, PAGE_HEIGHT)[1]
+        return float(HEADING.leading + 6 + lead + (table if self._content.checks else 0) + GAP)
+
+    def draw(self, sheet: Sheet) -> None:
+        """At the cursor; over the page's end where it must."""
+        _heading(sheet, self._content.quality, room=40 * mm)
+        if self._content.checks:
+            sheet.table(*self._table)
+        sheet.y -= GAP
 
 
 def _table_style(size: float) -> list[tuple[Any, ...]]:
@@ -320,29 +355,47 @@ def _table_style(size: float) -> list[tuple[Any, ...]]:
     ]
 
 
-def _method(sheet: Sheet, content: Content) -> None:
-    """Two columns, kept together."""
-    width = (WIDTH - 8 * mm) / 2
-    small = Style(6.3)
-    texts = (
-        (
-            (content.method.title, HEADING),
-            *((text, small) for text in content.method_paragraphs),
-            (content.source, NOTE),
-        ),
-        (
-            (content.limits.title, HEADING),
-            *((f"•  {text}", small) for text in content.limit_points),
-        ),
-    )
-    columns = [[paragraph_of(text, style) for text, style in column] for column in texts]
-    heights = [[block.wrap(width, 800)[1] for block in column] for column in columns]
-    tallest = max(sum(each) + 3 * len(each) for each in heights)
-    sheet.need(tallest + 20)
-    for n, (column, each) in enumerate(zip(columns, heights, strict=True)):
-        y = sheet.y
-        for block, height in zip(column, each, strict=True):
-            block.drawOn(sheet.canvas, MARGIN + n * (width + 8 * mm), y - height)
-            y -= height + 3
-    sheet.y -= tallest + 4
-    sheet.write(content.fine_print, Style(5.6, colour=SOFT))
+class _Method:
+    """How it was made and what it cannot tell: two columns, kept together, and the small print."""
+
+    _WIDTH = (WIDTH - 8 * mm) / 2
+
+    def __init__(self, content: Content) -> None:
+        small = Style(6.3)
+        texts = (
+            (
+                (content.method.title, HEADING),
+                *((text, small) for text in content.method_paragraphs),
+                (content.source, NOTE),
+            ),
+            (
+                (content.limits.title, HEADING),
+                *((f"•  {text}", small) for text in content.limit_points),
+            ),
+        )
+        columns = [[paragraph_of(text, style) for text, style in column] for column in texts]
+        self._columns = [
+            [(block, float(block.wrap(self._WIDTH, PAGE_HEIGHT)[1])) for block in column]
+            for column in columns
+        ]
+        self._fine_print = content.fine_print
+
+    @property
+    def height(self) -> float:
+        """What it takes of a page."""
+        return self._tallest + 4 + FINE_PRINT.leading * 2
+
+    @property
+    def _tallest(self) -> float:
+        return max(sum(height + 3 for _, height in column) for column in self._columns)
+
+    def draw(self, sheet: Sheet) -> None:
+        """At the cursor, or on a new page."""
+        sheet.need(self.height)
+        for n, column in enumerate(self._columns):
+            y = sheet.y
+            for block, height in column:
+                block.drawOn(sheet.canvas, MARGIN + n * (self._WIDTH + 8 * mm), y - height)
+                y -= height + 3
+        sheet.y -= self._tallest + 4
+        sheet.write(self._fine_print, FINE_PRINT)

@@ -30,8 +30,10 @@ class Mark:
 
     x: float
     y: float
-    """In voxels from the picture's upper left corner."""
+    """Its middle, in voxels from the picture's upper left corner."""
     text: str
+    to: tuple[float, float] | None = None
+    """A point of the lesion, where the number stands apart from it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,9 +88,3 @@ def world_mm(plane: Plane, index: int) -> int:
     """World coordinate of a slice, mm."""
     axis = VIEWS[plane].axis
     return round(float(MNI_GRID.affine[axis, 3] + index))
-
-
-def place(voxel: tuple[float, float, float], plane: Plane, window: Window) -> tuple[float, float]:
-    """(x, y) in a picture, in voxels from its upper left corner, of a voxel's centre."""
-    across, up = (axis for axis in range(3) if axis != VIEWS[plane].axis)
-    return window.stop[across] - voxel[across] - 0.5, window.stop[up] - voxel[up] - 0.5

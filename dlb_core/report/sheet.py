@@ -24,7 +24,7 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph, Table
 
 from dlb_core.report.glass_brain import GlassView
-from dlb_core.report.pictures import Picture, Polygon
+from dlb_core.report.pictures import Mark, Picture, Polygon
 
 REGULAR, BOLD = "DejaVuSans", "DejaVuSans-Bold"
 INK, SOFT, LINE, WASH, OUTLINE = "#16202b", "#51606f", "#c3ccd5", "#f1f4f7", "#ffb627"
@@ -150,6 +150,8 @@ class Sheet:
         for line, stroke in ((1.5, "#000000"), (0.7, colour)):
             self.polygons(item.polygons, x=x, top=top, scale=scale, stroke=stroke, line=line)
         for mark in item.marks:
+            self._leader(mark, x=x, top=top, scale=scale)
+        for mark in item.marks:
             self._tag(mark.text, x + mark.x * scale, top - mark.y * scale)
         side = Style(size=5.2, colour="#9fb2c4", is_bold=True)
         self.line(item.left, side, x=x + 2, y=top - 6.5)
@@ -207,6 +209,16 @@ class Sheet:
         self.canvas.setFont(REGULAR, 5.8)
         self.canvas.setFillColor(HexColor(SOFT))
         self.canvas.drawCentredString(middle, y - 6.6, text)
+
+    def _leader(self, mark: Mark, *, x: float, top: float, scale: float) -> None:
+        """A line from a number to its lesion, where they stand apart."""
+        if mark.to is None:
+            return
+        for line, stroke in ((1.1, "#000000"), (0.5, "#ffffff")):
+            self.canvas.setLineWidth(line)
+            self.canvas.setStrokeColor(HexColor(stroke))
+            start = x + mark.x * scale, top - mark.y * scale
+            self.canvas.line(*start, x + mark.to[0] * scale, top - mark.to[1] * scale)
 
     def _tag(self, text: str, x: float, y: float) -> None:
         """White on black, to be read on any grey."""

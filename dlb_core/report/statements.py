@@ -3,6 +3,8 @@
 All sentences about a case are here and in `wording`: a translation replaces these two.
 """
 
+from functools import partial
+
 from dlb_core.report import wording
 from dlb_core.report.content import CheckRow, ClassRow, Column, Content, Fact, Section
 from dlb_core.report.document import (
@@ -78,6 +80,7 @@ def write_content(report: Report, unseen: int) -> Content:
         lesions=Section("Lesions", _lesions_lead(report), _lesions_remark()),
         lesion_columns=LESION_COLUMNS,
         lesion_rows=tuple(_lesion_row(lesion) for lesion in report.lesions),
+        smaller=partial(wording.smaller, report.lesions),
         size_classes=wording.size_classes(report.lesions),
         nothing=_nothing(report),
         quality=Section("Quality checks", _quality_lead(report, status, checks)),
@@ -212,7 +215,7 @@ def _largest(report: Report) -> Section:
 
 def _lesions_lead(report: Report) -> str:
     count = len(report.lesions)
-    return f"All {wording.number(count)}, the largest first" if count else ""
+    return f"{wording.number(count)} in all, the largest first" if count else ""
 
 
 def _lesions_remark() -> str:

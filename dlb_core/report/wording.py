@@ -173,6 +173,18 @@ def quality_headline(checks: Sequence[QualityCheck]) -> tuple[CheckStatus, str]:
     return CheckStatus.PASS, f"All {len(checks)} quality checks passed"
 
 
+def smaller(lesions: Sequence[Lesion], printed: int) -> str:
+    """What a table that holds the first so many lesions says of the others."""
+    rest = [lesion.volume_mm3 for lesion in lesions[printed:]]
+    if not rest:
+        return ""
+    others = "1 smaller one" if len(rest) == 1 else f"{number(len(rest))} smaller ones"
+    together = f", {hundredths(sum(rest) / 1000)} ml together" if len(rest) > 1 else ""
+    return (
+        f"And {others}, {cubic_millimetres(rest[0])} mm³ or less{together}: all are in lesions.csv."
+    )
+
+
 def size_classes(lesions: Sequence[Lesion]) -> tuple[SizeClass, ...]:
     """Lesions sorted into classes of volume."""
     groups = [

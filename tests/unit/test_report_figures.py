@@ -4,7 +4,6 @@ import base64
 from io import BytesIO
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from dlb_core.lesions import label_lesions
@@ -12,7 +11,7 @@ from dlb_core.report.document import Location
 from dlb_core.report.figures import colour_scale, draw_figures, mosaic
 from dlb_core.report.glass_brain import SHADES
 from dlb_core.report.pictures import ENLARGEMENT, encode, grey_levels, outline, svg_path
-from dlb_core.report.planes import Plane, Window, brain_window, cut, place
+from dlb_core.report.planes import Plane, Window, brain_window, cut
 from dlb_core.report.slices import (
     FEWEST_SLICES,
     MINIMUM_GAP,
@@ -60,20 +59,6 @@ def test_sagittal_slices_show_the_front_on_the_left_and_the_top_on_top() -> None
 
     assert row < 30
     assert column < 30
-
-
-@pytest.mark.parametrize("plane", list(Plane))
-def test_marks_and_pixels_share_one_geometry(plane: Plane) -> None:
-    """Numbers are placed by coordinates, slices are cut: both must say the same."""
-    voxel = (120, 60, 75)
-    volume = np.zeros(MNI_GRID.shape)
-    volume[voxel] = 1
-    window = Window((10, 20, 30), (150, 160, 140))
-    axis = {Plane.AXIAL: 2, Plane.CORONAL: 1, Plane.SAGITTAL: 0}[plane]
-
-    ((row, column),) = np.argwhere(cut(volume, plane, voxel[axis], window))
-
-    assert place(voxel, plane, window) == (column + 0.5, row + 0.5)
 
 
 def test_the_window_holds_the_brain_and_a_margin() -> None:

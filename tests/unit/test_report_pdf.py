@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from dlb_core.report.content import Content
 from dlb_core.report.document import CheckStatus, Report
 from dlb_core.report.figures import Figures, draw_figures
-from dlb_core.report.pdf import PRINTED_ROWS, render_pdf
+from dlb_core.report.pdf import MOST_ROWS, PAGES, render_pdf
 from dlb_core.report.statements import write_content
 from tests.unit.reports import LEFT_LESION, RIGHT_LESION, check, material, report
 
@@ -49,9 +49,9 @@ def many_lesions(count: int) -> Report:
         case.lesions[n % 2].model_copy(
             update={
                 "id": n + 1,
-                "volume_mm3": 1234.5 - 17.3 * n,
+                "volume_mm3": 1234.5 - 7.3 * n,
                 "centroid_mni_mm": (32.4 - n, -23.6 + n, 20.6),
-                "agreement": 0.987 - 0.011 * n,
+                "agreement": 0.987 - 0.006 * n,
             }
         )
         for n in range(count)
@@ -121,7 +121,7 @@ def test_the_headline_figures_are_the_reports(two_lesions: tuple[Report, str]) -
 
 
 def test_every_row_of_the_table_is_printed_in_order() -> None:
-    case = many_lesions(PRINTED_ROWS)
+    case = many_lesions(MOST_ROWS)
     document, content = pdf_of(case)
     text = text_of(document)
 
@@ -131,17 +131,26 @@ def test_every_row_of_the_table_is_printed_in_order() -> None:
     assert place > 0
 
 
-def test_a_long_table_says_how_much_it_leaves_out() -> None:
-    text = text_of(pdf_of(many_lesions(PRINTED_ROWS + 7))[0])
+def test_a_long_table_sums_up_what_it_leaves_out() -> None:
+    """Whoever adds the printed rows up must find the report's own total."""
+    case = many_lesions(60)
+    text = text_of(pdf_of(case)[0])
 
-    assert "And 7 smaller ones: see lesions.csv." in text
-    assert f"All {PRINTED_ROWS + 7}, the largest first" in text
+    (left_out, together) = re.findall(r"And (\d+) smaller ones, .*?, ([\d.]+) ml together", text)[0]
+    rest = case.lesions[-int(left_out) :]
+    assert float(together) == pytest.approx(sum(one.volume_mm3 for one in rest) / 1000, abs=0.005)
+    assert "60 in all, the largest first" in text
+    assert plain(" ".join(pdf_of(case)[1].lesion_rows[59 - int(left_out)])) in text
 
 
-def test_a_typical_case_fits_on_three_pages_of_a4() -> None:
-    pages = PdfReader(BytesIO(pdf_of(many_lesions(25))[0])).pages
+@pytest.mark.parametrize("count", [25, 150])
+def test_a_case_fits_on_three_pages_of_a4(count: int) -> None:
+    """Many lesions shorten the table, warnings too: nobody reads a fourth page."""
+    case = many_lesions(count)
+    warned = tuple(check(CheckStatus.WARN, "Look at the image; scan it again.") for _ in range(14))
+    pages = PdfReader(BytesIO(pdf_of(case.model_copy(update={"quality": warned}))[0])).pages
 
-    assert len(pages) <= 3
+    assert len(pages) <= PAGES
     for page in pages:
         assert float(page.mediabox.width) == pytest.approx(595.28, abs=0.1)
         assert float(page.mediabox.height) == pytest.approx(841.89, abs=0.1)
