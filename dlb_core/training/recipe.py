@@ -38,6 +38,10 @@ class SampleMix(Message):
 
     labelled: Annotated[float, Field(ge=0, description="real images, real lesions")] = 1.0
     transplanted: Annotated[float, Field(ge=0, description="real images, lesions added")] = 0.0
+    unlabelled: Annotated[
+        float,
+        Field(ge=0, description="real images without labels, lesions added; if there are any"),
+    ] = 0.0
     synthesised: Annotated[float, Field(ge=0, description="images from tissue labels")] = 0.0
 
 
@@ -125,14 +129,18 @@ COMPACT = Recipe(
     steps_per_epoch=50,
     schedule=Schedule.COSINE,
     lesion_centred=0.7,
-    mix=SampleMix(labelled=0.2, transplanted=0.3, synthesised=0.5),
+    mix=SampleMix(labelled=0.2, transplanted=0.25, unlabelled=0.2, synthesised=0.35),
     intensity_augmentation=True,
     specialisation=Specialisation(num_steps=30, learning_rate=3e-4, schedule=Schedule.COSINE),
 )
 """For a few CPU hours and few labelled cases: synthesis, short schedule, light dropout."""
 
 SYNTHETIC = COMPACT.model_copy(
-    update={"name": "synthetic", "num_steps": 2500, "mix": SampleMix(labelled=0, synthesised=1)}
+    update={
+        "name": "synthetic",
+        "num_steps": 2500,
+        "mix": SampleMix(labelled=0, unlabelled=0.3, synthesised=0.7),
+    }
 )
 """No labelled image needed: what a run of `compact` can start from."""
 

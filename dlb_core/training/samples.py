@@ -19,14 +19,17 @@ from dlb_core.errors import InputError
 from dlb_core.synthesis.fields import Array, smooth_field, white_noise
 from dlb_core.synthesis.lesion_placement import (
     LesionContrast,
+    PlacedLesions,
     lesion_intensities,
     transplant,
 )
 from dlb_core.synthesis.random_contrast import ContrastRanges, synthesise
 from dlb_core.tiling import GRID_SHAPE, Location, NetworkLocation
 from dlb_core.training.cache import CachedCase
+from dlb_core.training.losses import IGNORED
 from dlb_core.training.recipe import Recipe
-from dlb_core.volume import Shape
+from dlb_core.training.suspects import may_be_lesion
+from dlb_core.volume import Mask, Shape
 
 MAX_SHIFT = 4
 """Donors' lesions move by up to this many voxels along each axis."""
@@ -42,6 +45,7 @@ class Origin(StrEnum):
 
     LABELLED = "labelled"
     TRANSPLANTED = "transplanted"
+    UNLABELLED = "unlabelled"
     SYNTHESISED = "synthesised"
 
 
@@ -52,7 +56,8 @@ class Sample:
     image: Array
     """(2, I, J, K)."""
     target: NDArray[Any]
-    """(I, J, K) int64: 0 healthy, 1 lesion; of a restoration the original image."""
+    """(I, J, K) int64: 0 healthy, 1 lesion, `losses.IGNORED`; of a restoration the original
+    image."""
 
 
 class SampleSource(Protocol):
@@ -107,6 +112,8 @@ class SampleMaker:
         self._network = network
         self._names = sorted(c.entry.name for c in cases)
         self._images = [c for c in cases if c.is_labelled]
+        self._unlabelled = [c for c in cases if c.image is not None and c.lesions is None]
+        self._suspects: dict[str, Mask] = {}
         self._anatomies = [c for c in cases if c.tissues is not None]
         self._lesions = {c.entry.name: _shapes(c.lesions) for c in cases if c.lesions is not None}
         self._donors = list(self._lesions.values())
@@ -130,6 +137,8 @@ class SampleMaker:
             Origin.TRANSPLANTED: (mix.transplanted, bool(self._images and self._donors)),
             Origin.SYNTHESISED: (mix.synthesised, bool(self._anatomies and self._donors)),
         }
+        if self._unlabelled and self._donors:
+            wanted[Origin.UNLABELLED] = (mix.unlabelled, True)
         missing = [origin for origin, (share, can) in wanted.items() if share > 0 and not can]
         if missing:
             raise InputError(
@@ -149,6 +158,8 @@ class SampleMaker:
                 image, target = self._labelled(rng, box)
             case Origin.TRANSPLANTED:
                 image, target = self._transplanted(rng, box)
+            case Origin.UNLABELLED:
+                image, target = self._with_lesions_added(rng, box)
             case Origin.SYNTHESISED:
                 image, target = self._synthesised(rng, box)
         if flipped:
@@ -192,11 +203,40 @@ class SampleMaker:
         donors = self._draw_donors(rng)
         window = self._window(rng, box, donors[0])
         image, own = _cut_image(case, window), _cut_lesions(case, window)
-        white = np.clip(1 - np.abs(image[0] - 1) * 4, 0, 1) * (image[1] < 1.35)
-        added = transplant(rng, self._cut_donors(rng, donors, window), white)
+        added = self._place(rng, donors, window, image)
         image = _add_lesions(rng, image, np.where(own > 0, 0, added.share).astype(np.float32))
         target = np.maximum(own, added.mask)
         return self._jitter(rng, image, target), target
+
+    def _with_lesions_added(self, rng: np.random.Generator, box: Location) -> tuple[Array, Array]:
+        """Add lesions to an image without labels; what may be one of its own is ignored."""
+        case = self._unlabelled[rng.integers(len(self._unlabelled))]
+        donors = self._draw_donors(rng)
+        window = self._window(rng, box, donors[0])
+        image, suspect = _cut_image(case, window), self._suspect(case)[window.slices]
+        added = self._place(rng, donors, window, image)
+        image = _add_lesions(rng, image, added.share)
+        target = np.where(added.mask, 1, np.where(suspect, IGNORED, 0)).astype(np.float32)
+        return self._jitter(rng, image, target), target
+
+    def _suspect(self, case: CachedCase) -> Mask:
+        """Found once a case: it takes seconds."""
+        name = case.entry.name
+        if name not in self._suspects:
+            assert case.image is not None  # chosen for having one
+            self._suspects[name] = may_be_lesion(case.image.astype(np.float32))
+        return self._suspects[name]
+
+    def _place(
+        self,
+        rng: np.random.Generator,
+        donors: list[_LesionShapes],
+        window: Location,
+        image: Array,
+    ) -> PlacedLesions:
+        """Lay donors' lesions into a real image's white matter."""
+        white = np.clip(1 - np.abs(image[0] - 1) * 4, 0, 1) * (image[1] < 1.35)
+        return transplant(rng, self._cut_donors(rng, donors, window), white)
 
     def _synthesised(self, rng: np.random.Generator, box: Location) -> tuple[Array, Array]:
         case = self._anatomies[rng.integers(len(self._anatomies))]

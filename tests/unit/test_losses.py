@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dlb_core.training.losses import (
+    IGNORED,
     LOSSES,
     LossName,
     dice_cross_entropy,
@@ -92,3 +93,21 @@ def test_joined_losses_are_the_sum_of_their_parts() -> None:
     assert torch.isclose(
         dice_cross_entropy(scores, target), soft_dice(scores, target) + cross_entropy
     )
+
+
+@pytest.mark.parametrize("name", SEGMENTATION_LOSSES)
+def test_ignored_voxels_count_in_no_loss(name: LossName) -> None:
+    """Whatever the network says of them, neither the loss nor its gradient changes."""
+    torch.manual_seed(2)
+    scores = torch.randn(1, 2, 4, 4, 4, dtype=torch.float64)
+    target = (torch.rand(1, 4, 4, 4) > 0.7).long()
+    target[:, 0] = IGNORED
+    other = scores.clone()
+    other[:, :, 0] = torch.randn(1, 2, 4, 4, dtype=torch.float64) * 5
+    tracked = other.clone().requires_grad_()
+    LOSSES[name](tracked, target).backward()
+
+    assert LOSSES[name](scores, target).item() == pytest.approx(LOSSES[name](other, target).item())
+    assert tracked.grad is not None
+    assert tracked.grad[:, :, 0].abs().max() == 0
+    assert tracked.grad[:, :, 1:].abs().max() > 0
