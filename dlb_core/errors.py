@@ -54,6 +54,30 @@ class GridMismatch(InputError):
     code = "grid-mismatch"
 
 
+class UnreadableArchive(InputError):
+    """Not an archive of DICOM files that can be read."""
+
+    code = "unreadable-archive"
+
+
+class SeriesMissing(InputError):
+    """No DICOM series of the kind that is needed, or none that can be used."""
+
+    code = "series-missing"
+
+
+class SeriesAmbiguous(InputError):
+    """Several DICOM series could be meant, and no rule says which."""
+
+    code = "series-ambiguous"
+
+
+class SeriesDefective(InputError):
+    """A DICOM series whose images do not make one volume."""
+
+    code = "series-defective"
+
+
 class QualityFailed(InputError):
     """A quality check failed, and the caller did not ask to go on regardless."""
 
@@ -292,6 +316,11 @@ class ServiceUnreachable(TransientError):
     """A service does not answer, or asks to come back later."""
 
     code = "service-unreachable"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        """When to come back, where the service has said so."""
 
 
 class DownloadDamaged(TransientError):

@@ -24,7 +24,7 @@ from dlb_core.errors import (
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What matters is that a case is sent again, not when."""
-    monkeypatch.setattr("dlb_core.client.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("dlb_core.client.steps.FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_a_proxy_that_lost_the_service_for_a_moment_ends_no_wait(
     """While the service restarts its proxy answers, with a page of its own."""
     job = client.submit(t1w=t1w, flair=t1w)
     client.cancel(job.id)
-    with DlbClient(running.url, transport=StumblingProxy(status)) as behind_proxy:
+    with DlbClient(running.url, attempts=1, transport=StumblingProxy(status)) as behind_proxy:
         assert behind_proxy.get(job.id).state is JobState.DISMISSED
         with pytest.raises(ServiceUnreachable, match=str(status)):
             behind_proxy.get(job.id)

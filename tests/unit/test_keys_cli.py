@@ -175,5 +175,8 @@ def test_a_pause_is_waited_out_and_a_days_quota_is_not(wait_s: int, error: type[
     answer = httpx.Response(429, json=problem, headers={"Retry-After": str(wait_s)})
     transport = httpx.MockTransport(lambda request: answer)
 
-    with DlbClient("http://elsewhere", transport=transport) as client, pytest.raises(error):
+    with (
+        DlbClient("http://elsewhere", attempts=1, transport=transport) as client,
+        pytest.raises(error),
+    ):
         list(client.jobs())

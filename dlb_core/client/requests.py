@@ -1,0 +1,180 @@
+"""Everything that can be asked of a service, as flows (`steps.py`)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+
+from dlb_core.client.answers import below, parse, retry_after
+from dlb_core.client.steps import Call, Fetch, Flow, Form, Item, Pause, once, patiently
+from dlb_core.client.transfers import ByteCallback, PartialFile
+from dlb_core.contracts import FINAL_STATES, JobState, Priority, SegmentationOptions
+from dlb_core.documents import (
+    API,
+    ArtefactDocument,
+    HealthDocument,
+    JobDocument,
+    JobPage,
+    ResultsDocument,
+)
+from dlb_core.errors import ServiceUnreachable
+
+MAX_POLL_S = 10.0
+AWAY_POLLS = 30
+"""Polls in a row that may fail before `watch` gives up: a restart is not the end of a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A job's document, and what its answer said about asking again."""
+
+    job: JobDocument
+    etag: str
+    retry_after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """Makes flows.
+
+    Parameters
+    ----------
+    attempts : int
+        Times that what is safe to repeat is tried.
+    """
+
+    attempts: int
+
+    def submit(
+        self,
+        *,
+        t1w: Path,
+        flair: Path,
+        options: SegmentationOptions | None,
+        priority: Priority,
+        idempotency_key: str | None,
+        on_bytes: ByteCallback,
+    ) -> Flow[JobDocument]:
+        """Send a case; the key makes one job of all attempts."""
+        texts = {
+            "options": (
+                (options or SegmentationOptions()).model_dump_json(),
+                "application/json",
+            ),
+            "priority": (priority.value, "text/plain"),
+        }
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+        call = Call("POST", f"{API}/jobs", headers, Form(t1w, flair, texts, on_bytes))
+        return parse((yield from patiently(lambda: call, self.attempts)), JobDocument)
+
+    def get(self, job_id: UUID) -> Flow[JobDocument]:
+        """Read a job."""
+        return parse((yield from self._read(_job_path(job_id))), JobDocument)
+
+    def jobs(self, state: JobState | None, limit: int | None) -> Flow[None]:
+        """Yield jobs, page after page."""
+        left = limit
+        path: str | None = f"{API}/jobs" + ("" if state is None else f"?state={state.value}")
+        while path is not None and left != 0:
+            page = parse((yield from self._read(path)), JobPage)
+            jobs = page.jobs if left is None else page.jobs[:left]
+            for job in jobs:
+                yield Item(job)
+            left = None if left is None else left - len(jobs)
+            path = None if page.next is None else below(page.next)
+
+    def watch(self, job_id: UUID) -> Flow[None]:
+        """Yield a job each time it has changed, until it has ended."""
+        seen = yield from self._poll(job_id, None)
+        yield Item(seen.job)
+        while seen.job.state not in FINAL_STATES:
+            yield Pause(min(seen.retry_after_s, MAX_POLL_S))
+            latest = yield from self._poll_patiently(job_id, seen)
+            if latest.etag != seen.etag:
+                yield Item(latest.job)
+            seen = latest
+
+    def cancel(self, job_id: UUID) -> Flow[JobDocument | None]:
+        """Cancel or delete a job; sent once, for the job may be gone after the first time."""
+        answer = yield from once(Call("DELETE", _job_path(job_id)))
+        return parse(answer, JobDocument) if answer.content else None
+
+    def retry(self, job_id: UUID) -> Flow[JobDocument]:
+        """Let a job be tried again; sent once, for it is no longer to be retried afterwards."""
+        return parse((yield from once(Call("POST", f"{_job_path(job_id)}/retry"))), JobDocument)
+
+    def results(self, job_id: UUID) -> Flow[ResultsDocument]:
+        """Read a job's results."""
+        return parse((yield from self._read(f"{_job_path(job_id)}/results")), ResultsDocument)
+
+    def download(
+        self,
+        job_id: UUID,
+        folder: Path,
+        *,
+        wanted: Callable[[str], bool],
+        on_bytes: ByteCallback,
+    ) -> Flow[list[Path]]:
+        """Fetch a job's files."""
+        results = yield from self.results(job_id)
+        entries = [entry for entry in results.artefacts if wanted(entry.name)]
+        total = sum(entry.size_bytes for entry in entries)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths, before = [], 0
+        for entry in entries:
+
+            def tell(size: int, before: int = before) -> None:
+                on_bytes(before + size, total)
+
+            paths.append((yield from self._fetch(entry, folder, tell)))
+            before += entry.size_bytes
+            on_bytes(before, total)
+        return paths
+
+    def ready(self) -> Flow[HealthDocument]:
+        """Ask whether the service can work; a failed check is an answer."""
+        answer = yield from once(Call("GET", "/health/ready", any_status=True))
+        return parse(answer, HealthDocument)
+
+    def _fetch(
+        self, entry: ArtefactDocument, folder: Path, on_size: Callable[[int], None]
+    ) -> Flow[Path]:
+        """Fetch one file, going on where an earlier attempt broke off."""
+        file = PartialFile(entry, folder, on_size=on_size)
+        if file.is_there:
+            return file.path
+        if not file.is_whole:
+            href = below(entry.href)
+            yield from patiently(
+                lambda: Fetch(href, file.headers(), file), self.attempts, come=lambda: file.size
+            )
+        return file.finish()
+
+    def _read(self, path: str) -> Flow[httpx.Response]:
+        return (yield from patiently(lambda: Call("GET", path), self.attempts))
+
+    def _poll(self, job_id: UUID, seen: _Seen | None) -> Flow[_Seen]:
+        """Read a job's document, unless it has not changed."""
+        headers = {} if seen is None else {"If-None-Match": seen.etag}
+        answer = yield from once(Call("GET", _job_path(job_id), headers))
+        unchanged = answer.status_code == httpx.codes.NOT_MODIFIED
+        return _Seen(
+            job=seen.job if unchanged and seen is not None else parse(answer, JobDocument),
+            etag=answer.headers.get("ETag", ""),
+            retry_after_s=retry_after(answer) or 1.0,
+        )
+
+    def _poll_patiently(self, job_id: UUID, seen: _Seen) -> Flow[_Seen]:
+        """Poll; while the service is away, wait for it."""
+        for _ in range(AWAY_POLLS):
+            try:
+                return (yield from self._poll(job_id, seen))
+            except ServiceUnreachable as error:
+                yield Pause(max(seen.retry_after_s, error.retry_after_s or 0.0))
+        return (yield from self._poll(job_id, seen))
+
+
+def _job_path(job_id: UUID) -> str:
+    return f"{API}/jobs/{job_id}"
