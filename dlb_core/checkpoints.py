@@ -92,6 +92,15 @@ class Manifest(Message):
     canary: FileEntry
     networks: Annotated[list[NetworkEntry], Field(min_length=NUM_NETWORKS, max_length=NUM_NETWORKS)]
 
+    @property
+    def seen_cases(self) -> frozenset[str]:
+        """Cases that shaped the weights: trained or validated on, here or by what they grew from.
+
+        Figures on these are no figures on unseen data.
+        """
+        kinds = ("cases", "validation_cases", "start_cases")
+        return frozenset(case for kind in kinds for case in self.training.get(kind, []))
+
 
 @dataclass(frozen=True, slots=True)
 class Bundle:

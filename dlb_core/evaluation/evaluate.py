@@ -122,13 +122,12 @@ def _document(
 
 def _entry(ensemble: Ensemble, label: str, names: set[str]) -> MethodEntry:
     manifest = ensemble.bundle.manifest
-    trained = manifest.training.get("cases", [])
     return MethodEntry(
         id=ensemble.id,
         label=label,
         name=f"{manifest.name} {manifest.version}",
         sha256=ensemble.bundle.sha256,
-        trained_on=tuple(sorted(names.intersection(trained))),
+        trained_on=tuple(sorted(names & manifest.seen_cases)),
     )
 
 

@@ -303,6 +303,12 @@ class Hierarchy:
         real = {"mix": SampleMix(labelled=1), "intensity_augmentation": False}
         return SampleMaker(cases, self.recipe.model_copy(update=real))
 
+    def _seen_before(self) -> frozenset[str]:
+        """Cases that shaped what this training started from."""
+        if self._tuned:
+            return self._tuned.manifest.seen_cases
+        return self._start.seen_cases if self._start else frozenset()
+
     def _provenance(self, generic_only: bool) -> dict[str, object]:
         recipe = self.recipe
         if generic_only:
@@ -324,5 +330,6 @@ class Hierarchy:
             "cases": self._training.names,
             "validation_cases": self._validation.names if self._validation else [],
             "left_out_subjects": self._cases.left_out_subjects,
+            "start_cases": sorted(self._seen_before()),
             **starts,
         }

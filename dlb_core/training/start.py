@@ -18,6 +18,8 @@ class StartWeights:
     tensors: Weights
     sha256: str
     """Digest of the file that they were read from."""
+    seen_cases: frozenset[str] = frozenset()
+    """Cases that shaped them, as far as their bundle says."""
 
 
 def from_file(path: Path) -> StartWeights:
@@ -36,11 +38,14 @@ def from_file(path: Path) -> StartWeights:
 
 def from_bundle(bundle: Bundle, index: int) -> StartWeights:
     """Read and verify one network of a bundle."""
-    return StartWeights(bundle.load(index), bundle.manifest.networks[index].sha256)
+    manifest = bundle.manifest
+    return StartWeights(bundle.load(index), manifest.networks[index].sha256, manifest.seen_cases)
 
 
 def generic_start(path: Path) -> StartWeights:
     """Weights for a generic network to start from: a file, or a bundle of one network.
+
+    A bundle also says which cases have shaped them; a file does not.
 
     Raises
     ------

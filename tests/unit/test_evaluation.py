@@ -55,14 +55,15 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """B votes lesion only where it is surer than A; both were trained on the case `one`."""
+    """B votes lesion only where it is surer than A; A was trained on the case `one`, B grew from
+    a bundle that was."""
     folder = tmp_path_factory.mktemp("bundles")
     write_tiny_bundle(folder / "a")
     shutil.copytree(folder / "a", folder / "b")
-    for name, threshold in (("a", 0.6), ("b", 0.9)):
+    for name, threshold, kind in (("a", 0.6, "cases"), ("b", 0.9, "start_cases")):
         path = folder / name / "manifest.json"
         manifest = json.loads(path.read_text())
-        manifest |= {"vote_threshold": threshold, "training": {"cases": ["one", "elsewhere"]}}
+        manifest |= {"vote_threshold": threshold, "training": {kind: ["one", "elsewhere"]}}
         path.write_text(json.dumps(manifest))
     return {name: str(folder / name) for name in "ab"}
 

@@ -199,6 +199,7 @@ def test_a_generic_bundle_is_made_and_started_from(cache: Path, tmp_path: Path) 
     assert {entry.file for entry in first.manifest.networks} == {"generic.safetensors"}
     training = open_bundle(tmp_path / "second" / "bundle").manifest.training
     assert training["generic_start_sha256"] == first.manifest.networks[0].sha256
+    assert training["start_cases"] == first.manifest.training["cases"] == ["a", "b", "c"]
 
 
 def test_a_hand_written_card_survives_a_new_bundle(cache: Path, tmp_path: Path) -> None:
