@@ -158,6 +158,10 @@ class JobNotFound(InputError):
     code = "not-found"
 
 
+class BatchNotFound(JobNotFound):
+    """No batch of that name."""
+
+
 class JobNotFinished(InputError):
     """The job has no results yet, or ended without any."""
 

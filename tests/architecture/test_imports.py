@@ -14,7 +14,16 @@ FORBIDDEN = {
     "service": {"worker"},
     "worker": {"service"},
 }
-HEAVY = ("torch", "nilearn", "SimpleITK", "skimage", "matplotlib", "deepbet", "safetensors")
+HEAVY = (
+    "torch",
+    "nilearn",
+    "SimpleITK",
+    "skimage",
+    "matplotlib",
+    "deepbet",
+    "safetensors",
+    "highdicom",
+)
 METHOD = ("dlb_core.pipeline", "dlb_core.network", "dlb_core.preprocessing", "dlb_core.training")
 
 HANDS_ON_ITS_ENVIRONMENT = "dlb_core.jobs.supervisor"

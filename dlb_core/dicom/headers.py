@@ -1,0 +1,155 @@
+"""Read what is needed of DICOM headers: which series an image belongs to, and where it lies.
+
+Pixels are left unread. Whatever cannot be parsed is skipped and counted, not guessed at.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
+
+# Headers are a patient's: the library must not quote them in warnings and log entries, nor stop at
+# values that break a rule. Set once and for all: to set it back is not safe between threads.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module="pydicom")
+
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
+ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """One DICOM object, as far as it is needed here."""
+
+    path: Path | None
+    """None where only its header is at hand."""
+    header: pydicom.Dataset
+    """As it came, patient's name included: never to be logged or shown."""
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    number: int | None
+    """Instance number: what a viewer shows beside the image."""
+    frames: int
+    position: Vector | None
+    """(3,) centre of the first voxel, mm, LPS."""
+    orientation: Vector | None
+    """(6,) direction of a row, then of a column."""
+    spacing: Vector | None
+    """(2,) mm between rows, then between columns."""
+    rows: int
+    columns: int
+
+    @property
+    def name(self) -> str:
+        """What to call it in messages: no identifier of anybody."""
+        return "without number" if self.number is None else str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What was read of a set of files."""
+
+    instances: list[Instance] = field(default_factory=list)
+    unreadable: int = 0
+    """Files that say they are DICOM and cannot be parsed."""
+
+
+def read_headers(paths: Iterable[Path]) -> Headers:
+    """Read headers; the same object sent twice counts once."""
+    found: dict[str, Instance] = {}
+    unreadable = 0
+    for path in paths:
+        instance = _read(path)
+        if instance is None:
+            unreadable += 1
+        else:
+            found.setdefault(instance.sop_uid, instance)
+    return Headers(list(found.values()), unreadable)
+
+
+def instance_of(header: pydicom.Dataset, path: Path | None = None) -> Instance | None:
+    """What is needed of one header; None where it names no object or series.
+
+    Raises
+    ------
+    AttributeError, KeyError, NotImplementedError, OverflowError, TypeError, ValueError
+        A value is not what its type says.
+    """
+    series, sop = _text(header, "SeriesInstanceUID"), _text(header, "SOPInstanceUID")
+    if not series or not sop:
+        return None
+    return Instance(
+        path=path,
+        header=header,
+        series_uid=series,
+        sop_uid=sop,
+        sop_class=_text(header, "SOPClassUID"),
+        number=_whole(header, "InstanceNumber"),
+        frames=_whole(header, "NumberOfFrames") or 1,
+        position=vector(header, "ImagePositionPatient", 3),
+        orientation=vector(header, "ImageOrientationPatient", 6),
+        spacing=vector(header, "PixelSpacing", 2),
+        rows=_whole(header, "Rows") or 0,
+        columns=_whole(header, "Columns") or 0,
+    )
+
+
+UNPARSABLE = (
+    AttributeError,
+    EOFError,
+    InvalidDicomError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What the parser raises on headers that are none."""
+
+
+def vector(header: pydicom.Dataset, keyword: str, length: int) -> Vector | None:
+    """A list of numbers; None where it is absent, of another length or not finite."""
+    value = header.get(keyword)
+    if value is None or not hasattr(value, "__len__") or len(value) != length:
+        return None
+    numbers = np.array([float(part) for part in value])
+    return numbers if np.isfinite(numbers).all() else None
+
+
+def number(header: pydicom.Dataset, keyword: str) -> float | None:
+    """A number; None where it is absent, or is none."""
+    try:
+        value = float(header.get(keyword))
+    except (TypeError, ValueError):
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _read(path: Path) -> Instance | None:
+    try:
+        return instance_of(pydicom.dcmread(path, stop_before_pixels=True), path)
+    except UNPARSABLE:
+        return None
+
+
+def _text(header: pydicom.Dataset, keyword: str) -> str:
+    value: Any = header.get(keyword)
+    return "" if value is None else str(value).strip()
+
+
+def _whole(header: pydicom.Dataset, keyword: str) -> int | None:
+    found = number(header, keyword)
+    return None if found is None else int(found)

@@ -1,0 +1,147 @@
+"""What is kept of the FLAIR series, so that results can be laid over it: no pixels, few headers.
+
+Kept as JSON beside a job's images. Each image's UID, number and place; and once, what all have in
+common: the series' geometry and UIDs, and the patient and study, if the operator has them kept.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from dlb_core.artefacts import write_text
+from dlb_core.dicom.choose import Explained
+from dlb_core.dicom.geometry import Stack, stack
+from dlb_core.dicom.headers import instance_of
+from dlb_core.dicom.identity import without_patient
+
+NAME = "dicom.json"
+"""In a job's inputs."""
+
+_PATIENT = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+_SERIES = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "SeriesNumber",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImageOrientationPatient",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+)
+_REQUIRED = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""Of type 2: there, if empty."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """The FLAIR series as results refer to it."""
+
+    headers: tuple[pydicom.Dataset, ...]
+    """One an image, in the order of the stack, without pixels."""
+    explanation: tuple[Explained, ...]
+    """Why this series, and which others there were."""
+
+    @property
+    def stack(self) -> Stack:
+        """Where the images lie."""
+        found = [instance_of(header) for header in self.headers]
+        return stack([one for one in found if one is not None], role="FLAIR")
+
+
+def write_reference(
+    path: Path, flair: Stack, explanation: Sequence[Explained], *, keep_identity: bool
+) -> None:
+    """Keep what results need of the FLAIR series.
+
+    Parameters
+    ----------
+    path : Path
+    flair : Stack
+    explanation : sequence of Explained
+    keep_identity : bool
+        Whether patient and study attributes are kept too; else they are removed by the
+        standard's basic profile.
+    """
+    common = _common(flair, keep_identity=keep_identity)
+    document = {
+        "common": common.to_json_dict(),
+        "images": [
+            {
+                "uid": one.sop_uid,
+                "number": one.number,
+                "position": None if one.position is None else one.position.tolist(),
+            }
+            for one in flair.instances
+        ],
+        "explanation": [asdict(entry) for entry in explanation],
+    }
+    write_text(path, json.dumps(document) + "\n")
+
+
+def read_reference(path: Path) -> Reference:
+    """Read what `write_reference` has kept."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    common = pydicom.Dataset.from_json(document["common"])
+    return Reference(
+        headers=tuple(_header(common, image) for image in document["images"]),
+        explanation=tuple(Explained(**entry) for entry in document["explanation"]),
+    )
+
+
+def _common(flair: Stack, *, keep_identity: bool) -> pydicom.Dataset:
+    """Attributes that all images of the series share."""
+    source = flair.instances[0].header
+    chosen = pydicom.Dataset()
+    for keyword in _PATIENT + _SERIES:
+        if keyword in source:
+            chosen[keyword] = source[keyword]
+    common = chosen if keep_identity else without_patient(chosen)
+    for keyword in _REQUIRED:
+        if keyword not in common:
+            setattr(common, keyword, "")
+    if not common.get("FrameOfReferenceUID"):
+        # Required of MR images, and missing in some: one of the series' own then.
+        common.FrameOfReferenceUID = pydicom.uid.generate_uid(
+            entropy_srcs=[str(common.SeriesInstanceUID)]
+        )
+    return common
+
+
+def _header(common: pydicom.Dataset, image: dict[str, Any]) -> pydicom.Dataset:
+    header = pydicom.Dataset(common)
+    header.SOPInstanceUID = image["uid"]
+    header.ImagePositionPatient = [float(value) for value in np.array(image["position"])]
+    if image["number"] is not None:
+        header.InstanceNumber = image["number"]
+    return header
