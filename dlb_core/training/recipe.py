@@ -128,7 +128,7 @@ COMPACT = Recipe(
     learning_rate=1e-3,
     steps_per_epoch=50,
     schedule=Schedule.COSINE,
-    lesion_centred=0.7,
+    lesion_centred=0.5,
     mix=SampleMix(labelled=0.2, transplanted=0.25, unlabelled=0.2, synthesised=0.35),
     intensity_augmentation=True,
     specialisation=Specialisation(num_steps=30, learning_rate=3e-4, schedule=Schedule.COSINE),
