@@ -10,7 +10,7 @@ from rich.console import Console
 from dlb_core.cli.distributed_options import add_distributed
 from dlb_core.cli.lists import parse_networks, parse_subjects
 from dlb_core.cli.stop_signals import INTERRUPTED, StopSignals
-from dlb_core.contracts import NUM_NETWORKS
+from dlb_core.contracts import NUM_NETWORKS, Device
 from dlb_core.errors import BadOption, Cancelled
 
 if TYPE_CHECKING:
@@ -152,8 +152,10 @@ def _train_here(plan: "Plan", args: argparse.Namespace, console: Console) -> int
     """Train in this process."""
     import torch
 
+    from dlb_core.accelerator import require_device
     from dlb_core.training.serial import train_serially
 
+    require_device(Device(args.device))
     torch.set_num_threads(args.threads)
     hierarchy = plan.open(device=args.device)
     try:

@@ -188,6 +188,18 @@ def test_a_generic_network_cannot_start_from_75_different_ones(
     assert "--from-bundle" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_card_that_is_not_there_is_refused_before_any_work(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not with a traceback from the depths of the first step."""
+    status = main(_command(cache, tmp_path, "--device", "cuda"))
+
+    assert status == 2
+    assert "finds no GPU" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "generic").exists()
+
+
 def test_a_generic_bundle_is_made_and_started_from(cache: Path, tmp_path: Path) -> None:
     """One small file in 75 places; and the way on from a synthetic-only training."""
     assert main(_command(cache, tmp_path, "--generic-only")) == 0
