@@ -154,7 +154,7 @@ def _read_start(path: Path, role: str) -> bytes:
 def _hint(start: bytes) -> str:
     """What else the file may be, and what to do."""
     if start[128:132] == b"DICM":
-        return ": it is DICOM; convert the series with dcm2niix"
+        return ": it is one DICOM file; send the whole series as a zip, or convert it with dcm2niix"
     if start[344:347] == b"ni1" or start[4:7] == b"ni2":
         return ": it is one half of an .hdr/.img pair; save it as a single .nii.gz"
     if not start:

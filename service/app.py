@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 import dlb_core
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.documents import API, Problem
+from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.errors import InputError, TransientError
 from dlb_core.report.document import RESEARCH_USE
 from service import errors
@@ -107,7 +108,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         _, extra = models_json_schema(
-            [(SegmentationOptions, "validation"), (Problem, "serialization")],
+            [
+                (SegmentationOptions, "validation"),
+                (NamedSeries, "validation"),
+                (Problem, "serialization"),
+            ],
             ref_template="#/components/schemas/{model}",
         )
         components = schema["components"]["schemas"]

@@ -11,16 +11,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TypeVar
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import anyio
 from anyio.to_thread import run_sync
 from pydantic import ValidationError
 from starlette.requests import Request
 
 from dlb_core.artefacts import sync_folder
-from dlb_core.contracts import Priority, SegmentationOptions
+from dlb_core.contracts import Message, Priority, SegmentationOptions
+from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.errors import (
     BadOption,
     DiskFull,
@@ -42,7 +43,6 @@ from service.space import Reservation, UploadSpace
 from service.uploads import (
     FormLimits,
     FormReceiver,
-    StagedFile,
     StagedForm,
     boundary_of,
     disk_errors,
@@ -53,9 +53,12 @@ ROLES = {"t1w": "T1w", "flair": "FLAIR"}
 """Part of the form -> role of the image."""
 OPTIONS = "options"
 PRIORITY = "priority"
+SERIES = "series"
 MAX_OPTIONS_BYTES = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 ABANDONED_AFTER_S = 3600.0
+
+Document = TypeVar("Document", bound=Message)
 
 logger = logging.getLogger(__name__)
 
@@ -91,12 +94,14 @@ class Asked:
     options: SegmentationOptions
     priority: Priority
     inputs: dict[str, str]
-    """Role -> SHA-256 of the file."""
+    """Role, or `study` -> SHA-256 of the file."""
+    series: NamedSeries
 
     @property
     def content(self) -> str:
         """Digest of it all."""
-        return content_digest(self.inputs, self.options, self.priority)
+        named = {} if self.series == NamedSeries() else {SERIES: self.series.model_dump_json()}
+        return content_digest(self.inputs | named, self.options, self.priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +117,8 @@ class Intake:
     def limits(self) -> FormLimits:
         """Parts of the form, and their caps."""
         return FormLimits(
-            files=frozenset(ROLES),
-            texts=frozenset({OPTIONS, PRIORITY}),
+            choices=(frozenset(ROLES), frozenset({STUDY})),
+            texts=frozenset({OPTIONS, PRIORITY, SERIES}),
             max_file_bytes=self.settings.max_upload_bytes,
             max_text_bytes=MAX_OPTIONS_BYTES,
         )
@@ -129,6 +134,8 @@ class Intake:
             The options do not hold to their schema.
         UnreadableImage, ImplausibleImage, GeometryAmbiguous, GridMismatch
             An image, or the pair, cannot be used.
+        UnreadableArchive, SeriesMissing, SeriesAmbiguous, SeriesDefective
+            Of DICOM: nor can its series.
         IdempotencyConflict
             The caller's key came before with another request.
         QueueFull, DiskFull, StoreUnavailable
@@ -143,7 +150,10 @@ class Intake:
             staging_folder(self.data.staging, str(job_id)) as folder,
         ):
             form = await self._receive(request, folder, boundary, reservation)
-            return await run_sync(self._admit, job_id, folder, form, sender)
+            held_back = limiter() if self._is_dicom(form) else None
+            return await run_sync(
+                self._admit, job_id, folder, form, sender, reservation, limiter=held_back
+            )
 
     def _require_place(self, sender: Sender) -> None:
         """Refuse, before anything is read, what could not be kept; a repeated request can be."""
@@ -176,15 +186,49 @@ class Intake:
             )
         return expected
 
-    def _admit(self, job_id: UUID, folder: Path, form: StagedForm, sender: Sender) -> Admission:
+    def _is_dicom(self, form: StagedForm) -> bool:
+        """Whether images must be made of it first."""
+        return is_dicom({part: file.path for part, file in form.files.items()})
+
+    def _admit(
+        self,
+        job_id: UUID,
+        folder: Path,
+        form: StagedForm,
+        sender: Sender,
+        reservation: Reservation,
+    ) -> Admission:
         """Check a received form and make it a job, unless it is one already."""
         asked = read_form(form)
         known = self._known(sender, asked)
         if known is not None:
             return known
-        check_images(form.files)
+        images = {part: file.path for part, file in form.files.items()}
+        if is_dicom(images):
+            with disk_errors():
+                images = self._unfold(images, folder, asked, reservation)
+        return self._keep(job_id, folder, images, asked, sender)
+
+    def _unfold(
+        self, parts: dict[str, Path], folder: Path, asked: Asked, reservation: Reservation
+    ) -> dict[str, Path]:
+        """Make images of DICOM."""
+        return unfold(
+            parts,
+            folder,
+            named=asked.series,
+            keep_identity=self.settings.dicom_identity == "keep",
+            max_bytes=self.settings.max_unpacked_bytes,
+            on_bytes=reservation.take,
+        )
+
+    def _keep(
+        self, job_id: UUID, folder: Path, images: dict[str, Path], asked: Asked, sender: Sender
+    ) -> Admission:
+        """Check two images, move them in, and promise to work on them."""
+        check_images(images)
         with disk_errors():
-            self._move_in(job_id, folder, form.files)
+            self._move_in(job_id, folder, images)
         try:
             record = self.store.insert(
                 job_id,
@@ -226,10 +270,10 @@ class Intake:
             raise TransientError("the job of this Idempotency-Key was just deleted: send it again")
         return known
 
-    def _move_in(self, job_id: UUID, folder: Path, files: dict[str, StagedFile]) -> None:
+    def _move_in(self, job_id: UUID, folder: Path, images: dict[str, Path]) -> None:
         """Move the images into the job's folder, durably."""
-        for part, file in files.items():
-            file.path.rename(folder / _input_name(ROLES[part], file.path))
+        for part, path in images.items():
+            path.rename(folder / _input_name(ROLES[part], path))
         sync_folder(folder)
         self.data.job(job_id).mkdir(mode=0o700)
         folder.rename(self.data.inputs(job_id))
@@ -248,7 +292,8 @@ def read_form(form: StagedForm) -> Asked:
     return Asked(
         options=read_options(form.texts.get(OPTIONS, b"")),
         priority=read_priority(form.texts.get(PRIORITY, b"")),
-        inputs={ROLES[part]: file.sha256 for part, file in form.files.items()},
+        inputs={ROLES.get(part, part): file.sha256 for part, file in form.files.items()},
+        series=read_series(form.texts.get(SERIES, b"")),
     )
 
 
@@ -277,23 +322,38 @@ def read_options(text: bytes) -> SegmentationOptions:
     BadOption
         Not JSON, or not as the schema says; the fields are named.
     """
+    return _read_json(text, SegmentationOptions, OPTIONS)
+
+
+def read_series(text: bytes) -> NamedSeries:
+    """Parse the part that names series; an empty one means that the rules choose.
+
+    Raises
+    ------
+    BadOption
+        Not JSON, or not as the schema says; the fields are named.
+    """
+    return _read_json(text, NamedSeries, SERIES)
+
+
+def _read_json(text: bytes, kind: type[Document], part: str) -> Document:
     try:
-        return SegmentationOptions.model_validate_json(text.strip() or b"{}")
+        return kind.model_validate_json(text.strip() or b"{}")
     except ValidationError as error:
         fields = {
-            ".".join(["options", *map(str, fault["loc"])]): fault["msg"] for fault in error.errors()
+            ".".join([part, *map(str, fault["loc"])]): fault["msg"] for fault in error.errors()
         }
-        raise BadOption("the options are not as their schema says", fields=fields) from error
+        raise BadOption(f"the {part} are not as their schema says", fields=fields) from error
 
 
-def check_images(files: dict[str, StagedFile]) -> None:
+def check_images(images: dict[str, Path]) -> None:
     """Check both images' headers, and that they show the same place.
 
     Raises
     ------
     UnreadableImage, ImplausibleImage, GeometryAmbiguous, GridMismatch
     """
-    facts = {part: check_header(files[part].path, role=role) for part, role in ROLES.items()}
+    facts = {part: check_header(images[part], role=role) for part, role in ROLES.items()}
     check_pair(facts["t1w"], facts["flair"])
 
 

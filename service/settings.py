@@ -27,6 +27,10 @@ class ServiceSettings(BaseModel):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     max_upload_mb: Annotated[int, Field(ge=1)] = 512
     """MiB of one image as sent."""
+    max_unpacked_mb: Annotated[int, Field(ge=1)] = 4096
+    """MiB that an archive of DICOM files may hold."""
+    dicom_identity: Literal["remove", "keep"] = "remove"
+    """Whether patient and study attributes of DICOM are kept for the results."""
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
     """MiB that must stay free on the data folder's disk."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000
@@ -80,6 +84,11 @@ class ServiceSettings(BaseModel):
     def max_upload_bytes(self) -> int:
         """Cap of one image as sent."""
         return self.max_upload_mb * MIB
+
+    @property
+    def max_unpacked_bytes(self) -> int:
+        """Cap of what an archive of DICOM files holds."""
+        return self.max_unpacked_mb * MIB
 
     @property
     def min_free_bytes(self) -> int:

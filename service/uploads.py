@@ -29,17 +29,23 @@ OVERHEAD_BYTES = 64 * 1024
 class FormLimits:
     """Which parts a form may have, and how large."""
 
-    files: frozenset[str]
-    """Names of the parts that go to disk; all must come."""
+    choices: tuple[frozenset[str], ...]
+    """Sets of parts that go to disk: one set must come, whole and alone."""
     texts: frozenset[str]
     """Names of the parts kept in memory; each may be left out."""
     max_file_bytes: int
     max_text_bytes: int
 
     @property
+    def files(self) -> frozenset[str]:
+        """Names of all parts that may go to disk."""
+        return frozenset().union(*self.choices)
+
+    @property
     def max_body_bytes(self) -> int:
         """Cap of the request's whole body."""
-        parts = len(self.files) * self.max_file_bytes + len(self.texts) * self.max_text_bytes
+        most = max(len(choice) for choice in self.choices)
+        parts = most * self.max_file_bytes + len(self.texts) * self.max_text_bytes
         return parts + OVERHEAD_BYTES
 
 
@@ -227,8 +233,7 @@ class FormReceiver:
         """
         if not self._ended:
             raise MalformedUpload("the form ends before its closing boundary: send it again")
-        for name in sorted(self._limits.files - self._files.keys()):
-            raise MalformedUpload(f"{name}: this part is missing")
+        _require_choice(self._limits.choices, frozenset(self._files))
         with disk_errors():
             files = {name: sink.finish() for name, sink in self._files.items()}
         for name, staged in files.items():
@@ -285,6 +290,17 @@ class FormReceiver:
 
     def _end(self) -> None:
         self._ended = True
+
+
+def _require_choice(choices: tuple[frozenset[str], ...], came: frozenset[str]) -> None:
+    """Insist on one set of parts."""
+    if came in choices:
+        return
+    nearest = max(choices, key=lambda choice: len(choice & came))
+    for name in sorted(nearest - came):
+        raise MalformedUpload(f"{name}: this part is missing")
+    for name in sorted(came - nearest):
+        raise MalformedUpload(f"{name}: this part cannot come with {', '.join(sorted(nearest))}")
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from dlb_core.dicom.choose import Choice, Explained, choose
 from dlb_core.dicom.convert import convert
 from dlb_core.dicom.geometry import stack
 from dlb_core.dicom.headers import Headers, read_headers
-from dlb_core.dicom.reference import NAME, write_reference
+from dlb_core.dicom.reference import write_reference
 from dlb_core.dicom.rules import Kind
 from dlb_core.dicom.series import Series, group
 from dlb_core.errors import GridMismatch, SeriesMissing
+from dlb_core.jobs.layout import DICOM_REFERENCE
 
 NIFTI_NAMES: dict[Kind, str] = {"T1w": "T1w.nii", "FLAIR": "FLAIR.nii"}
 
@@ -70,7 +71,7 @@ def take_in(files: Mapping[Kind | None, Sequence[Path]], folder: Path, wishes: W
     with TemporaryDirectory(dir=folder) as scratch:
         convert(t1w, paths["T1w"], scratch=Path(scratch), role="T1w")
         convert(flair, paths["FLAIR"], scratch=Path(scratch), role="FLAIR")
-    reference = folder / NAME
+    reference = folder / DICOM_REFERENCE
     write_reference(reference, flair, choice.explanation, keep_identity=wishes.keep_identity)
     return TakenIn(paths["T1w"], paths["FLAIR"], reference, choice.explanation)
 

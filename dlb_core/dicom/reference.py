@@ -19,9 +19,6 @@ from dlb_core.dicom.geometry import Stack, stack
 from dlb_core.dicom.headers import instance_of
 from dlb_core.dicom.identity import without_patient
 
-NAME = "dicom.json"
-"""In a job's inputs."""
-
 _PATIENT = (
     "PatientName",
     "PatientID",

@@ -18,6 +18,9 @@ from uuid import UUID
 INPUT_NAMES = {"T1w": "T1w.nii.gz", "FLAIR": "FLAIR.nii.gz"}
 """Role of an image -> its name in a job's inputs, if compressed; `.nii` when it is not."""
 
+DICOM_REFERENCE = "dicom.json"
+"""In a job's inputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
@@ -73,6 +76,10 @@ class DataFolder:
         compressed = self.inputs(job_id) / INPUT_NAMES[role]
         plain = compressed.with_suffix("")
         return plain if plain.exists() else compressed
+
+    def dicom(self, job_id: UUID) -> Path:
+        """What is kept of a job's FLAIR series, where it came as DICOM."""
+        return self.inputs(job_id) / DICOM_REFERENCE
 
     def votes(self, job_id: UUID) -> Path:
         """The networks' votes so far; any attempt may take up what another has left."""

@@ -19,7 +19,11 @@ from dlb_core.errors import (
     JobNotFound,
     MalformedUpload,
     QueueFull,
+    SeriesAmbiguous,
+    SeriesDefective,
+    SeriesMissing,
     StoreUnavailable,
+    UnreadableArchive,
     UnreadableImage,
     UploadStalled,
     UploadTooLarge,
@@ -39,14 +43,15 @@ FORM: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["t1w", "flair"],
+                    "anyOf": [{"required": ["t1w", "flair"]}, {"required": ["study"]}],
                     "additionalProperties": False,
                     "properties": {
                         "t1w": {
                             "type": "string",
                             "format": "binary",
                             "minLength": 1,
-                            "description": "T1-weighted image, NIfTI-1/2, .nii or .nii.gz",
+                            "description": "T1-weighted image: NIfTI-1/2, .nii or .nii.gz; or a "
+                            "zip of DICOM files that hold the series",
                         },
                         "flair": {
                             "type": "string",
@@ -54,6 +59,14 @@ FORM: dict[str, Any] = {
                             "minLength": 1,
                             "description": "FLAIR image of the same session, likewise",
                         },
+                        "study": {
+                            "type": "string",
+                            "format": "binary",
+                            "minLength": 1,
+                            "description": "in place of these two: one zip of DICOM files that "
+                            "holds both series, among others",
+                        },
+                        "series": {"$ref": "#/components/schemas/NamedSeries"},
                         "options": {"$ref": "#/components/schemas/SegmentationOptions"},
                         "priority": {
                             "type": "string",
@@ -63,7 +76,10 @@ FORM: dict[str, Any] = {
                         },
                     },
                 },
-                "encoding": {"options": {"contentType": "application/json"}},
+                "encoding": {
+                    "options": {"contentType": "application/json"},
+                    "series": {"contentType": "application/json"},
+                },
             }
         },
     }
@@ -115,6 +131,10 @@ IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 wh
             ImplausibleImage,
             GeometryAmbiguous,
             GridMismatch,
+            UnreadableArchive,
+            SeriesMissing,
+            SeriesAmbiguous,
+            SeriesDefective,
             IdempotencyConflict,
             StoreUnavailable,
             QueueFull,
@@ -129,7 +149,10 @@ async def submit_job(
     caller: CallerDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Accept one case, a T1w and a FLAIR image, for segmentation, and answer at once."""
+    """Accept one case, a T1w and a FLAIR image, for segmentation, and answer at once.
+
+    DICOM is sent as zip archives; its series are chosen by rules that the refusal explains.
+    """
     admission = await intake.accept(request, Sender(caller.owner, idempotency_key))
     dispatcher.wake()
     return respond(

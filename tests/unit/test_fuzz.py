@@ -33,7 +33,7 @@ SOUND = nifti((10, 24, 28), compressed=False)
 MOST_MEMORY = 8 << 20
 """Bytes that checking any header may need; the images themselves are smaller still."""
 LIMITS = FormLimits(
-    files=frozenset({"t1w", "flair"}),
+    choices=(frozenset({"t1w", "flair"}),),
     texts=frozenset({"options"}),
     max_file_bytes=1000,
     max_text_bytes=100,

@@ -23,7 +23,7 @@ from service.uploads import (
 )
 
 LIMITS = FormLimits(
-    files=frozenset({"t1w", "flair"}),
+    choices=(frozenset({"t1w", "flair"}), frozenset({"study"})),
     texts=frozenset({"options"}),
     max_file_bytes=1000,
     max_text_bytes=100,
