@@ -8,11 +8,10 @@ leaves files without a row, which `sweep` removes later.
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeVar
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from anyio.to_thread import run_sync
@@ -29,7 +28,6 @@ from dlb_core.errors import (
     JobNotFound,
     QueueFull,
     TransientError,
-    UploadStalled,
     UploadTooLarge,
 )
 from dlb_core.jobs.idempotency import content_digest, scoped_key
@@ -38,6 +36,8 @@ from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.requests import KeyTaken
 from dlb_core.validation import check_header, check_pair
+from service.bodies import chunks_of
+from service.dicom import STUDY, is_dicom, limiter, unfold
 from service.settings import ServiceSettings
 from service.space import Reservation, UploadSpace
 from service.uploads import (
@@ -171,7 +171,7 @@ class Intake:
                 reservation.take(len(chunk))
                 receiver.feed(chunk)
 
-            async for chunk in _chunks(request, self.settings.upload_idle_s):
+            async for chunk in chunks_of(request, self.settings.upload_idle_s):
                 await run_sync(take, chunk)
             return await run_sync(receiver.finish)
 
@@ -402,17 +402,3 @@ def _has_row(folder: Path, store: JobStore) -> bool:
     except (ValueError, JobNotFound):
         return False
     return True
-
-
-async def _chunks(request: Request, idle_s: float) -> AsyncIterator[bytes]:
-    """Yield the body's chunks; give up on a sender that falls silent."""
-    stream = request.stream()
-    while True:
-        try:
-            with anyio.fail_after(idle_s):
-                chunk = await anext(stream, None)
-        except TimeoutError as error:
-            raise UploadStalled(f"nothing came for {idle_s:g} s: send the form again") from error
-        if chunk is None:
-            return
-        yield chunk
