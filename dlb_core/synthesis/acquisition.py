@@ -72,6 +72,12 @@ def draw_positions(rng: np.random.Generator) -> tuple[Affine, Affine]:
     return t1w_to_mni, t1w_to_mni @ _rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
 
 
+def draw_return(rng: np.random.Generator, t1w_to_mni: Affine) -> tuple[Affine, Affine]:
+    """Positions of the same head on another day: T1w and FLAIR."""
+    again = t1w_to_mni @ _rigid(rng.normal(0, 4, 3), rng.normal(0, 8, 3))
+    return again, again @ _rigid(rng.normal(0, 1.2, 3), rng.normal(0, 1.5, 3))
+
+
 def _draw_position(rng: np.random.Generator) -> Affine:
     """Scanner world -> MNI: the head lies a little askew and is smaller than the template's."""
     growth = np.eye(4)

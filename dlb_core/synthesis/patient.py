@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dlb_core.artefacts import write_text
-from dlb_core.lesions import label_lesions
+from dlb_core.lesions import label_lesions, linear_scale
 from dlb_core.nifti import write_volume
 from dlb_core.synthesis.acquisition import Protocol, Scan, draw_positions, scan
 from dlb_core.synthesis.anatomy import Head, Tissue, build_head, coordinates
@@ -128,14 +128,43 @@ def make_patient(seed: int = 1, *, lesions: bool = True, coarsening: int = 1) ->
     """
     rng = np.random.default_rng(seed)
     head = build_head(rng, coarsening)
-    t1w_to_mni, flair_to_mni = draw_positions(rng)
-    scale = abs(np.linalg.det(t1w_to_mni[:3, :3]))
-    total_mm3 = rng.uniform(*LESION_VOLUME_ML) * 1000 * scale
+    positions = draw_positions(rng)
+    total_mm3 = rng.uniform(*LESION_VOLUME_ML) * 1000 * linear_scale(positions[0])
     plaques = draw_plaques(rng, head, total_mm3) if lesions else no_plaques(head)
+    return scan_patient(
+        head, plaques, positions, tissue=rng, scanner=rng, seed=seed, coarsening=coarsening
+    )
+
+
+def scan_patient(
+    head: Head,
+    plaques: Plaques,
+    positions: tuple[Affine, Affine],
+    *,
+    tissue: np.random.Generator,
+    scanner: np.random.Generator,
+    seed: int,
+    coarsening: int = 1,
+) -> SyntheticPatient:
+    """Take a T1w and a FLAIR of a head.
+
+    Parameters
+    ----------
+    head : Head
+    plaques : Plaques
+        Its lesions.
+    positions : (4, 4), (4, 4)
+        Scanner world mm -> MNI world mm, of T1w and FLAIR.
+    tissue, scanner : numpy.random.Generator
+        Decide how even normal tissue is; and tilt, sensitivity and noise.
+    seed, coarsening : int
+        As for `make_patient`.
+    """
+    t1w_to_mni, flair_to_mni = positions
 
     def acquire(protocol: Protocol, intensity: Array, to_mni: Affine) -> Scan:
         return scan(
-            rng,
+            scanner,
             protocol,
             head.grid,
             intensity,
@@ -145,8 +174,10 @@ def make_patient(seed: int = 1, *, lesions: bool = True, coarsening: int = 1) ->
             coarsening=coarsening,
         )
 
-    t1w = acquire(_tilted(rng, T1W_PROTOCOL), _t1w_signal(rng, head, plaques), t1w_to_mni)
-    flair = acquire(_tilted(rng, FLAIR_PROTOCOL), _flair_signal(rng, head, plaques), flair_to_mni)
+    t1w_plan = _tilted(scanner, T1W_PROTOCOL)
+    t1w = acquire(t1w_plan, _t1w_signal(tissue, head, plaques), t1w_to_mni)
+    flair_plan = _tilted(scanner, FLAIR_PROTOCOL)
+    flair = acquire(flair_plan, _flair_signal(tissue, head, plaques), flair_to_mni)
     return SyntheticPatient(
         t1w=Volume(t1w.image, t1w.affine),
         flair=Volume(flair.image, flair.affine),

@@ -39,6 +39,30 @@ class Plaques:
     """Intensity of a voxel if it were all lesion, relative to white matter = 1."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Plaque:
+    """One lesion, planned."""
+
+    centre: Vector
+    """Voxel index on the head grid."""
+    metric: Vector
+    """(3, 3): shortens distances along the lesion's long axis."""
+    volume_mm3: float
+    """On the head grid."""
+    flair: float
+    t1w: float
+    """Intensity relative to white matter = 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """All lesions of one person, the largest first."""
+
+    plaques: tuple[Plaque, ...]
+    bumps: Array
+    """What makes their outlines uneven."""
+
+
 def no_plaques(head: Brain) -> Plaques:
     """A healthy brain."""
     empty = np.zeros(head.grid.shape, dtype=np.float32)
@@ -62,17 +86,32 @@ def draw_plaques(rng: np.random.Generator, head: Brain, total_mm3: float) -> Pla
     -------
     Plaques
     """
+    return paint_plaques(head, plan_plaques(rng, head, total_mm3))
+
+
+def plan_plaques(rng: np.random.Generator, head: Brain, total_mm3: float) -> Plan:
+    """Draw some 25 lesions, and leave it open which of them are painted, and how large."""
     volumes = _draw_volumes(rng, int(rng.integers(24, 31)), total_mm3)
     places = _draw_places(rng, head, volumes)
     bumps = smooth_field(rng, head.grid.shape, 6 / head.grid.voxel_sizes[0])
-    lesions, t1w, flair = (np.zeros(head.grid.shape, dtype=np.float32) for _ in range(3))
-    allowed = head.white_matter > 0.5
+    plaques = []
     for volume, (centre, place) in zip(volumes, places, strict=True):
-        box, grown = _grow(rng, head, allowed, bumps, centre, volume, place)
+        metric = _stretch(rng, head, centre, place)
         severity = rng.uniform(0, 1)
+        flair = 1.5 + 0.4 * severity + rng.normal(0, 0.05)
+        t1w = 0.86 - 0.2 * severity + rng.normal(0, 0.04)
+        plaques.append(Plaque(centre, metric, float(volume), flair=flair, t1w=t1w))
+    return Plan(tuple(plaques), bumps)
+
+
+def paint_plaques(head: Brain, plan: Plan) -> Plaques:
+    """Lay planned lesions into a brain; where two overlap the later one shows."""
+    lesions, t1w, flair = (np.zeros(head.grid.shape, dtype=np.float32) for _ in range(3))
+    for plaque in plan.plaques:
+        box, grown = grow_plaque(head, plaque, plan.bumps)
         lesions[box][grown] = 1
-        flair[box][grown] = 1.5 + 0.4 * severity + rng.normal(0, 0.05)
-        t1w[box][grown] = 0.86 - 0.2 * severity + rng.normal(0, 0.04)
+        flair[box][grown] = plaque.flair
+        t1w[box][grown] = plaque.t1w
     return _soften(head, lesions, t1w, flair)
 
 
@@ -134,24 +173,18 @@ def _place_maps(head: Brain) -> dict[str, tuple[NDArray[np.intp], NDArray[np.flo
     return maps
 
 
-def _grow(
-    rng: np.random.Generator,
-    head: Brain,
-    allowed: Mask,
-    bumps: Array,
-    centre: Vector,
-    volume_mm3: float,
-    place: str,
+def grow_plaque(
+    head: Brain, plaque: Plaque, bumps: Array
 ) -> tuple[tuple[slice, slice, slice], Mask]:
     """The lesion's bounding box and, within it, the voxels it takes."""
     step = head.grid.voxel_sizes[0]
-    count = max(1, round(volume_mm3 / head.grid.voxel_mm3))
-    reach = int(np.ceil(3.2 * (0.75 * volume_mm3 / np.pi) ** (1 / 3) / step)) + 2
-    box = _box(centre, reach, head.grid.shape)
+    count = max(1, round(plaque.volume_mm3 / head.grid.voxel_mm3))
+    reach = int(np.ceil(3.2 * (0.75 * plaque.volume_mm3 / np.pi) ** (1 / 3) / step)) + 2
+    box = _box(plaque.centre, reach, head.grid.shape)
     offsets = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), -1)
-    metric = _stretch(rng, head, centre, place)
-    distance = np.linalg.norm((offsets - centre) @ metric, axis=-1) * (1 + 0.18 * bumps[box])
-    distance[~allowed[box]] = np.inf
+    stretched = (offsets - plaque.centre) @ plaque.metric
+    distance = np.linalg.norm(stretched, axis=-1) * (1 + 0.18 * bumps[box])
+    distance[head.white_matter[box] <= 0.5] = np.inf
     last = np.partition(distance, count - 1, axis=None)[count - 1]
     return box, _largest_part(distance <= min(last, np.finfo(np.float64).max))
 
