@@ -152,6 +152,76 @@ class JobPage(Message):
     next: Annotated[str | None, Field(description="path of the next page; null on the last")]
 
 
+Pseudonym = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=64,
+        description="letters, digits, . _ -; no patient identifiers, please",
+    ),
+]
+
+
+class BatchCaseRequest(Message):
+    """One case of a manifest: a job, and whose it is."""
+
+    subject: Pseudonym
+    session: Annotated[
+        str, Field(max_length=64, pattern=r"^[A-Za-z0-9._-]*$", description="which visit")
+    ] = ""
+    job: Annotated[UUID, Field(strict=False, description="one that was submitted before")]
+
+
+class BatchRequest(Message):
+    """A manifest: jobs that belong together."""
+
+    name: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._ -]*$")] = ""
+    # JSON carries tuples as lists.
+    cases: Annotated[
+        tuple[BatchCaseRequest, ...], Field(strict=False, min_length=1, max_length=10_000)
+    ]
+
+
+class BatchCaseDocument(Message):
+    """One case of a batch, as it stands."""
+
+    subject: str
+    session: str
+    job: UUID
+    state: Annotated[
+        JobState | None, Field(strict=False, description="null: the job was deleted")
+    ] = None
+    error: JobFailure | None = None
+    href: str
+
+
+class BatchSummary(Message):
+    """A batch, without its cases."""
+
+    id: UUID
+    name: str
+    created: datetime
+    total: Annotated[int, Field(ge=1, description="cases")]
+    counts: Annotated[
+        dict[str, int], Field(description="state, or `deleted` -> cases; none is left out")
+    ]
+    ended: Annotated[bool, Field(description="no job waits or runs any more")]
+    href: str
+    cohort: Annotated[str, Field(description="path of the table of all cases, CSV")]
+
+
+class BatchDocument(BatchSummary):
+    """A batch as it stands."""
+
+    cases: tuple[BatchCaseDocument, ...]
+
+
+class BatchList(Message):
+    """The newest batches."""
+
+    batches: tuple[BatchSummary, ...]
+
+
 class ArtefactDocument(ArtefactEntry):
     """One file of a finished job, and where to fetch it."""
 

@@ -192,6 +192,24 @@ class InputsGone(Gone):
     code = "inputs-gone"
 
 
+class ResultsUnusable(InputError):
+    """A folder of results lacks what is needed, or another version wrote it."""
+
+    code = "results-unusable"
+
+
+class NotAMask(InputError):
+    """An image of the right grid that marks no lesions: fractions, or nearly everything."""
+
+    code = "not-a-mask"
+
+
+class CorrectionsExist(InputError):
+    """A reader's corrections lie where new results would go, or as many as are kept."""
+
+    code = "corrections-exist"
+
+
 class IdempotencyConflict(InputError):
     """The idempotency key came before, with another request."""
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -13,22 +14,25 @@ from pydantic.json_schema import models_json_schema
 
 import dlb_core
 from dlb_core.contracts import SegmentationOptions
-from dlb_core.documents import API, Problem
 from dlb_core.dicom.wishes import NamedSeries
+from dlb_core.documents import API, Problem
 from dlb_core.errors import InputError, TransientError
+from dlb_core.jobs.retention import FOR_EVER
+from dlb_core.jobs.store import utc_now
 from dlb_core.report.document import RESEARCH_USE
 from service import errors
 from service.audit import Audit
 from service.dependencies import Services, open_services, require_own_job
 from service.guard import Guard
 from service.intake import sweep
-from service.routes import artefacts, control, events, health, jobs, models
+from service.routes import artefacts, batches, control, events, health, jobs, models
 from service.security_headers import SecurityHeaders
 from service.security_scheme import secure
 from service.settings import ServiceSettings
 from service.viewer import pages
 
 SWEEP_EVERY_S = 1800.0
+ROUTERS = [module.router for module in (jobs, control, events, artefacts, batches, models, health)]
 DESCRIPTION = f"""\
 Multiple sclerosis lesion segmentation from one T1w and one FLAIR image: submit a pair, watch the
 job, fetch lesion masks and a report. {RESEARCH_USE}
@@ -73,11 +77,13 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [module.router for module in (jobs, control, events, artefacts, models, health)]
+    routers = [
+        module.router for module in (jobs, control, events, artefacts, batches, models, health)
+    ]
     for router in routers:
         app.include_router(router, dependencies=[Depends(require_own_job)])
     app.include_router(pages.router)
-    errors.install(app, [route for router in (*routers, pages.router) for route in router.routes])
+    errors.install(app, [route for router in (*ROUTERS, pages.router) for route in router.routes])
     # The last one is the outermost: what the guard refuses is logged too.
     for layer in (Guard, Audit, SecurityHeaders):
         app.add_middleware(layer)
@@ -90,11 +96,19 @@ async def _keep_swept(services: Services) -> None:
     while True:
         try:
             removed = await run_sync(sweep, services.data, services.store)
+            await run_sync(_forget_batches, services)
         except TransientError as error:
             logger.warning("sweep_interrupted", extra={"cause": str(error)})
         else:
             logger.info("swept", extra={"folders": removed})
         await asyncio.sleep(SWEEP_EVERY_S)
+
+
+def _forget_batches(services: Services) -> None:
+    """Remove old batches none of whose jobs is listed any more."""
+    days = services.settings.keep_rows_days
+    if days != FOR_EVER:
+        services.batches.forget(utc_now() - timedelta(days=days))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

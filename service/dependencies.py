@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from dlb_core.errors import JobNotFound
+from dlb_core.jobs.batches.store import BatchStore
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.layout import DataFolder
@@ -28,6 +29,7 @@ class Services:
     settings: ServiceSettings
     data: DataFolder
     store: JobStore
+    batches: BatchStore
     queue: JobQueue
     dispatcher: Dispatcher
     space: UploadSpace
@@ -70,7 +72,17 @@ def open_services(settings: ServiceSettings) -> Services:
     space = UploadSpace(data.staging, spare=settings.min_free_bytes)
     gate = Gate.open(settings, data, engine)
     feed = JobFeed(store, max_listeners=settings.max_event_streams)
-    return Services(settings, data, store, queue, dispatcher, space, gate, feed)
+    return Services(
+        settings=settings,
+        data=data,
+        store=store,
+        batches=BatchStore(engine),
+        queue=queue,
+        dispatcher=dispatcher,
+        space=space,
+        gate=gate,
+        feed=feed,
+    )
 
 
 def services_of(request: Request) -> Services:
@@ -96,6 +108,10 @@ def _store(services: "ServicesDep") -> JobStore:
     return services.store
 
 
+def _batches(services: "ServicesDep") -> BatchStore:
+    return services.batches
+
+
 def _feed(services: "ServicesDep") -> JobFeed:
     return services.feed
 
@@ -109,6 +125,7 @@ IntakeDep = Annotated[Intake, Depends(_intake)]
 DispatcherDep = Annotated[Dispatcher, Depends(_dispatcher)]
 DataDep = Annotated[DataFolder, Depends(_data)]
 StoreDep = Annotated[JobStore, Depends(_store)]
+BatchesDep = Annotated[BatchStore, Depends(_batches)]
 FeedDep = Annotated[JobFeed, Depends(_feed)]
 BundlesDep = Annotated[Bundles, Depends(_bundles)]
 

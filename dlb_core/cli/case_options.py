@@ -15,13 +15,18 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flair", type=Path, required=True, metavar="FILE", help="FLAIR NIfTI file"
     )
+    add_processing_options(parser)
+    parser.add_argument("--label", default="", help="printed on the report; no patient identifiers")
+
+
+def add_processing_options(parser: argparse.ArgumentParser) -> None:
+    """Add what may be chosen for one case, or for many alike."""
     parser.add_argument(
         "--input-state",
         choices=[state.value for state in InputState],
         default=InputState.RAW.value,
         help="skull_stripped: zero marks all that is not brain, in both images (default: raw)",
     )
-    parser.add_argument("--label", default="", help="printed on the report; no patient identifiers")
     parser.add_argument(
         "--minimum-lesion-mm3",
         type=float,
@@ -31,6 +36,12 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ignore-quality-failures", action="store_true", help="go on where a check fails"
+    )
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also segment the images blurred, in 3 mm slices and with weaker contrast, and "
+        "report how far the volume moves (inference takes four times as long)",
     )
 
 
@@ -46,8 +57,9 @@ def parse_case_options(args: argparse.Namespace) -> SegmentationOptions:
         return SegmentationOptions(
             input_state=InputState(args.input_state),
             minimum_lesion_mm3=args.minimum_lesion_mm3,
-            label=args.label,
+            label=getattr(args, "label", ""),
             ignore_quality_failures=args.ignore_quality_failures,
+            robustness=args.robustness,
         )
     except ValidationError as error:
         faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}

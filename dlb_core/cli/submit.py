@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         default=Priority.ROUTINE.value,
         help="how soon it is begun while others wait (%(default)s)",
     )
-    _add_url(submit)
+    add_service_options(submit)
     submit.set_defaults(run=run)
     _add_job_parsers(subparsers)
 
@@ -52,27 +52,28 @@ def _add_job_parsers(subparsers: Any) -> None:
     """Add the small subcommands."""
     status = subparsers.add_parser("status", help="show how a job stands")
     status.add_argument("job_id", type=UUID, metavar="ID")
-    _add_url(status)
+    add_service_options(status)
     status.set_defaults(run=run_status)
 
     cancel = subparsers.add_parser("cancel", help="cancel a job, or delete one that has ended")
     cancel.add_argument("job_id", type=UUID, metavar="ID")
-    _add_url(cancel)
+    add_service_options(cancel)
     cancel.set_defaults(run=run_cancel)
 
     retry = subparsers.add_parser("retry", help="try a failed or cancelled job again")
     retry.add_argument("job_id", type=UUID, metavar="ID")
-    _add_url(retry)
+    add_service_options(retry)
     retry.set_defaults(run=run_retry)
 
     jobs = subparsers.add_parser("jobs", help="list the newest jobs")
     jobs.add_argument("--state", choices=[state.value for state in JobState], help="only these")
     jobs.add_argument("--limit", type=int, default=20, help="how many (default: 20)")
-    _add_url(jobs)
+    add_service_options(jobs)
     jobs.set_defaults(run=run_jobs)
 
 
-def _add_url(parser: argparse.ArgumentParser) -> None:
+def add_service_options(parser: argparse.ArgumentParser) -> None:
+    """Add where the service is, and the key to it."""
     parser.add_argument("--url", default=DEFAULT_URL, help=f"the service (default: {DEFAULT_URL})")
     # Not the key itself: other users of the machine see every program's arguments.
     parser.add_argument(
@@ -83,7 +84,7 @@ def _add_url(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _client(args: argparse.Namespace) -> DlbClient:
+def open_client(args: argparse.Namespace) -> DlbClient:
     """A client with the caller's key, if they have one."""
     if args.key_file is None:
         key = os.environ.get(KEY_VARIABLE) or None
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     """
     console = Console()
     options = parse_case_options(args)
-    with _client(args) as client:
+    with open_client(args) as client:
         with progress_bar(console, "uploading") as (bar, task):
             job = _upload(client, args, options, bar, task)
             if args.wait or args.output is not None:
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_status(args: argparse.Namespace) -> int:
     """Show one job."""
-    with _client(args) as client:
+    with open_client(args) as client:
         job = client.get(args.job_id)
     console = Console()
     console.print(f"{job.id}  {_standing(job)}", highlight=False)
@@ -137,7 +138,7 @@ def run_status(args: argparse.Namespace) -> int:
 
 def run_cancel(args: argparse.Namespace) -> int:
     """Cancel or delete one job."""
-    with _client(args) as client:
+    with open_client(args) as client:
         stopping = client.cancel(args.job_id)
     print("its worker stops within seconds" if stopping else "cancelled, and its files are gone")
     return DONE
@@ -145,7 +146,7 @@ def run_cancel(args: argparse.Namespace) -> int:
 
 def run_retry(args: argparse.Namespace) -> int:
     """Try one job again."""
-    with _client(args) as client:
+    with open_client(args) as client:
         job = client.retry(args.job_id)
     print(f"job {job.id} waits again")
     return DONE
@@ -155,7 +156,7 @@ def run_jobs(args: argparse.Namespace) -> int:
     """List jobs."""
     table = Table("created (UTC)", "id", "state", "lesions", "label")
     state = None if args.state is None else JobState(args.state)
-    with _client(args) as client:
+    with open_client(args) as client:
         for job in client.jobs(state=state, limit=args.limit):
             lesions = "" if job.totals is None else str(job.totals.lesion_count)
             created = f"{job.created:%Y-%m-%d %H:%M:%S}"
@@ -222,7 +223,7 @@ def _say_unfinished(job: JobDocument, console: Console) -> int:
     """Say how a job stands that has no results; choose the exit code."""
     if job.state is JobState.FAILED and job.error is not None:
         print(f"dlb: {job.error.code}: {job.error.message}", file=sys.stderr)
-        return USER_CAN_FIX if job.error.code in _codes_of(InputError) else FAILED
+        return USER_CAN_FIX if job.error.code in codes_of(InputError) else FAILED
     if job.state is JobState.DISMISSED:
         print("dlb: the job was cancelled", file=sys.stderr)
         return FAILED
@@ -230,6 +231,6 @@ def _say_unfinished(job: JobDocument, console: Console) -> int:
     return DONE
 
 
-def _codes_of(kind: type[DlbError]) -> set[str]:
+def codes_of(kind: type[DlbError]) -> set[str]:
     """Codes of an error and of all that derive from it."""
-    return {kind.code}.union(*(_codes_of(child) for child in kind.__subclasses__()))
+    return {kind.code}.union(*(codes_of(child) for child in kind.__subclasses__()))

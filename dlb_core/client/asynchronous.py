@@ -15,7 +15,13 @@ from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, 
 from dlb_core.client.synchronous import ATTEMPTS, TIMEOUT, all_files, authorization
 from dlb_core.client.transfers import ByteCallback, ignore_bytes, opened_form
 from dlb_core.contracts import JobState, Priority, SegmentationOptions
-from dlb_core.documents import HealthDocument, JobDocument, ResultsDocument
+from dlb_core.documents import (
+    BatchDocument,
+    BatchRequest,
+    HealthDocument,
+    JobDocument,
+    ResultsDocument,
+)
 from dlb_core.errors import ServiceUnreachable
 
 T = TypeVar("T")
@@ -131,6 +137,20 @@ class AsyncDlbClient:
         """Fetch files of a successful job, as `DlbClient.download` does."""
         flow = self._requests.download(job_id, folder, wanted=wanted, on_bytes=on_bytes)
         return await self._run(flow)
+
+    async def make_batch(
+        self, manifest: BatchRequest, *, idempotency_key: str | None = None
+    ) -> BatchDocument:
+        """Make a batch of jobs that were submitted; one manifest sent with one key is one batch."""
+        return await self._run(self._requests.make_batch(manifest, idempotency_key))
+
+    async def batch(self, batch_id: UUID) -> BatchDocument:
+        """Ask how a batch's jobs stand."""
+        return await self._run(self._requests.batch(batch_id))
+
+    async def cohort(self, batch_id: UUID) -> str:
+        """Fetch a batch's table: CSV, a row a case."""
+        return await self._run(self._requests.cohort(batch_id))
 
     async def ready(self) -> HealthDocument:
         """Ask whether the service can work; a failed check is an answer, not an error."""

@@ -14,6 +14,8 @@ from dlb_core.contracts import FINAL_STATES, JobState, Priority, SegmentationOpt
 from dlb_core.documents import (
     API,
     ArtefactDocument,
+    BatchDocument,
+    BatchRequest,
     HealthDocument,
     JobDocument,
     JobPage,
@@ -132,6 +134,26 @@ class Requests:
             before += entry.size_bytes
             on_bytes(before, total)
         return paths
+
+    def make_batch(
+        self, manifest: BatchRequest, idempotency_key: str | None
+    ) -> Flow[BatchDocument]:
+        """Make a batch; the key makes one batch of all attempts."""
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": idempotency_key or uuid4().hex,
+        }
+        content = manifest.model_dump_json().encode()
+        call = Call("POST", f"{API}/batches", headers, content=content)
+        return parse((yield from patiently(lambda: call, self.attempts)), BatchDocument)
+
+    def batch(self, batch_id: UUID) -> Flow[BatchDocument]:
+        """Read a batch."""
+        return parse((yield from self._read(f"{API}/batches/{batch_id}")), BatchDocument)
+
+    def cohort(self, batch_id: UUID) -> Flow[str]:
+        """Read a batch's table."""
+        return (yield from self._read(f"{API}/batches/{batch_id}/cohort.csv")).text
 
     def ready(self) -> Flow[HealthDocument]:
         """Ask whether the service can work; a failed check is an answer."""

@@ -14,7 +14,13 @@ from dlb_core.client.requests import Requests
 from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, Step, resume
 from dlb_core.client.transfers import ByteCallback, ignore_bytes, opened_form
 from dlb_core.contracts import JobState, Priority, SegmentationOptions
-from dlb_core.documents import HealthDocument, JobDocument, ResultsDocument
+from dlb_core.documents import (
+    BatchDocument,
+    BatchRequest,
+    HealthDocument,
+    JobDocument,
+    ResultsDocument,
+)
 from dlb_core.errors import ServiceUnreachable
 
 TIMEOUT = httpx.Timeout(30.0, read=120.0)
@@ -195,6 +201,20 @@ class DlbClient:
             A file's digest is not the one announced.
         """
         return self._run(self._requests.download(job_id, folder, wanted=wanted, on_bytes=on_bytes))
+
+    def make_batch(
+        self, manifest: BatchRequest, *, idempotency_key: str | None = None
+    ) -> BatchDocument:
+        """Make a batch of jobs that were submitted; one manifest sent with one key is one batch."""
+        return self._run(self._requests.make_batch(manifest, idempotency_key))
+
+    def batch(self, batch_id: UUID) -> BatchDocument:
+        """Ask how a batch's jobs stand."""
+        return self._run(self._requests.batch(batch_id))
+
+    def cohort(self, batch_id: UUID) -> str:
+        """Fetch a batch's table: CSV, a row a case."""
+        return self._run(self._requests.cohort(batch_id))
 
     def ready(self) -> HealthDocument:
         """Ask whether the service can work; a failed check is an answer, not an error."""

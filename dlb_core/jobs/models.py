@@ -83,6 +83,10 @@ class JobRow(Base):
     """Whether its images are to stay after its end, for a retry."""
     expired: Mapped[datetime | None]
     """When its results were removed because their time was over."""
+    untold: Mapped[bool] = mapped_column(default=False)
+    """It has ended, and neither tallies nor webhooks know (`endings.py`)."""
+    trace: Mapped[str | None] = mapped_column(String(64))
+    """W3C traceparent of the request that submitted it."""
     log: Mapped[list["AttemptRow"]] = relationship(
         order_by="AttemptRow.fence",
         lazy="selectin",
@@ -96,6 +100,7 @@ class JobRow(Base):
         UniqueConstraint("idempotency", name="uq_jobs_idempotency"),
         Index("ix_jobs_state_turn", "state", "turn"),
         Index("ix_jobs_owner_created", "owner", "created"),
+        Index("ix_jobs_untold", "untold"),
     )
 
 

@@ -99,7 +99,7 @@ def existing(session: Session, job_id: UUID, *, lock: bool = False) -> JobRow:
 
 def ended(state: JobState, now: datetime) -> dict[str, Any]:
     """Columns of a job that ends."""
-    return {"state": state, "finished": now, "updated": now, "lease_until": None}
+    return {"state": state, "finished": now, "updated": now, "lease_until": None, "untold": True}
 
 
 def end(row: JobRow, state: JobState, now: datetime) -> None:

@@ -1,0 +1,1 @@
+"""Many cases sent to a service, and what came of them in one table."""

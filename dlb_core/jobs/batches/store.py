@@ -1,0 +1,211 @@
+"""Batches in SQL, and how their jobs stand."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+
+from dlb_core.errors import BatchNotFound, IdempotencyConflict, JobNotFound
+from dlb_core.jobs.batches.tables import BatchCaseRow, BatchRow
+from dlb_core.jobs.models import JobRow
+from dlb_core.jobs.records import JobRecord, record_of
+from dlb_core.jobs.store.sessions import Sessions
+
+CHUNK = 500
+"""Rows a query: databases limit how many values one may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCase:
+    """One case, as a manifest names it."""
+
+    subject: str
+    session: str
+    job_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """A batch as it stood when it was read."""
+
+    id: UUID
+    owner: str | None
+    name: str
+    created: datetime
+    cases: tuple[tuple[BatchCase, JobRecord | None], ...]
+    """Each with its job; None: the job was deleted."""
+
+    @property
+    def counts(self) -> Counter[str]:
+        """State, or `deleted` -> how many jobs."""
+        return Counter("deleted" if job is None else job.state.value for _, job in self.cases)
+
+
+class BatchStore(Sessions):
+    """Batches. Safe to share between threads.
+
+    Every method raises `StoreUnavailable` where the database does not answer.
+    """
+
+    def create(
+        self,
+        name: str,
+        cases: Sequence[BatchCase],
+        *,
+        owner: str | None,
+        sees: str | None,
+        idempotency: str | None = None,
+    ) -> tuple[BatchRecord, bool]:
+        """Make a batch of jobs that exist.
+
+        Parameters
+        ----------
+        name : str
+        cases : sequence of BatchCase
+        owner : str or None
+            Whose it is.
+        sees : str or None
+            Whose jobs may be named; None: everybody's.
+        idempotency : str, optional
+            From `dlb_core.jobs.idempotency`.
+
+        Returns
+        -------
+        (BatchRecord, bool)
+            The batch, and whether the same request had made it before.
+
+        Raises
+        ------
+        JobNotFound
+            A job is another's, or there is none.
+        IdempotencyConflict
+            The key came before with another manifest.
+        """
+        content = _digest(name, cases)
+        known = self._known(idempotency, content)
+        if known is not None:
+            return known, True
+        self._require_jobs(cases, sees)
+        row = BatchRow(
+            id=uuid4(),
+            owner=owner,
+            name=name,
+            created=self._clock(),
+            idempotency=idempotency,
+            content=content,
+            cases=[
+                BatchCaseRow(
+                    position=position,
+                    subject=case.subject,
+                    session=case.session,
+                    job_id=case.job_id,
+                )
+                for position, case in enumerate(cases)
+            ],
+        )
+        batch_id = row.id
+        try:
+            with self._write() as session:
+                session.add(row)
+        except IntegrityError:
+            # The same request came twice at the same moment, and the other was quicker.
+            known = self._known(idempotency, content)
+            if known is None:
+                raise
+            return known, True
+        return self.get(batch_id, sees=None), False
+
+    def get(self, batch_id: UUID, *, sees: str | None) -> BatchRecord:
+        """Read a batch.
+
+        Raises
+        ------
+        BatchNotFound
+            It is another's, or there is none.
+        """
+        with self._read() as session:
+            row = session.get(BatchRow, batch_id)
+            if row is None or (sees is not None and row.owner != sees):
+                raise BatchNotFound("no such batch: it never was, or it was removed")
+            jobs: dict[UUID, JobRecord] = {}
+            for start in range(0, len(row.cases), CHUNK):
+                ids = [case.job_id for case in row.cases[start : start + CHUNK]]
+                found = session.scalars(select(JobRow).where(JobRow.id.in_(ids)))
+                jobs |= {job.id: record_of(job) for job in found}
+            return BatchRecord(
+                id=row.id,
+                owner=row.owner,
+                name=row.name,
+                created=row.created,
+                cases=tuple(
+                    (BatchCase(case.subject, case.session, case.job_id), jobs.get(case.job_id))
+                    for case in row.cases
+                ),
+            )
+
+    def newest(self, limit: int, *, sees: str | None) -> list[UUID]:
+        """Ids of the newest batches."""
+        query = select(BatchRow.id).order_by(BatchRow.created.desc(), BatchRow.id).limit(limit)
+        if sees is not None:
+            query = query.where(BatchRow.owner == sees)
+        with self._read() as session:
+            return list(session.scalars(query))
+
+    def remove(self, batch_id: UUID, *, sees: str | None) -> None:
+        """Forget a batch; its jobs stay.
+
+        Raises
+        ------
+        BatchNotFound
+        """
+        self.get(batch_id, sees=sees)
+        with self._write() as session:
+            session.execute(delete(BatchRow).where(BatchRow.id == batch_id))
+
+    def forget(self, before: datetime) -> int:
+        """Forget batches made earlier, none of whose jobs is listed any more."""
+        listed = select(BatchCaseRow.batch_id).join(JobRow, JobRow.id == BatchCaseRow.job_id)
+        old = delete(BatchRow).where(BatchRow.created < before, BatchRow.id.not_in(listed))
+        with self._write() as session:
+            return len(session.scalars(old.returning(BatchRow.id)).all())
+
+    def _known(self, idempotency: str | None, content: str) -> BatchRecord | None:
+        """The batch that the same request made before, if it did."""
+        if idempotency is None:
+            return None
+        query = select(BatchRow.id, BatchRow.content).where(BatchRow.idempotency == idempotency)
+        with self._read() as session:
+            found = session.execute(query).one_or_none()
+        if found is None:
+            return None
+        if found.content != content:
+            raise IdempotencyConflict(
+                "this Idempotency-Key came before with another manifest: use a new key for a new "
+                "batch"
+            )
+        return self.get(found.id, sees=None)
+
+    def _require_jobs(self, cases: Sequence[BatchCase], sees: str | None) -> None:
+        """Insist that every job is there to be seen."""
+        missing = {case.job_id for case in cases}
+        with self._read() as session:
+            for start in range(0, len(cases), CHUNK):
+                ids = [case.job_id for case in cases[start : start + CHUNK]]
+                query = select(JobRow.id).where(JobRow.id.in_(ids))
+                if sees is not None:
+                    query = query.where(JobRow.owner == sees)
+                missing -= set(session.scalars(query))
+        if missing:
+            some = ", ".join(sorted(map(str, missing))[:5])
+            raise JobNotFound(f"{len(missing)} of the manifest's jobs are not there, e.g. {some}")
+
+
+def _digest(name: str, cases: Sequence[BatchCase]) -> str:
+    rows = [[case.subject, case.session, str(case.job_id)] for case in cases]
+    return hashlib.sha256(json.dumps([name, rows]).encode()).hexdigest()

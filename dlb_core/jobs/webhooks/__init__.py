@@ -1,0 +1,1 @@
+"""Webhooks: tell other programs of a job's end, and keep telling until they have heard."""

@@ -1,0 +1,246 @@
+"""Batches: jobs that belong together, how they stand, and one table of what came out."""
+
+import json
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from dlb_core import artefacts
+from dlb_core.cohort import CohortCase, cohort_csv
+from dlb_core.contracts import FINAL_STATES, JobState
+from dlb_core.documents import (
+    API,
+    BatchCaseDocument,
+    BatchDocument,
+    BatchList,
+    BatchSummary,
+    JobFailure,
+)
+from dlb_core.errors import (
+    BadOption,
+    BatchNotFound,
+    IdempotencyConflict,
+    JobNotFound,
+    StoreUnavailable,
+    UploadStalled,
+    UploadTooLarge,
+)
+from dlb_core.jobs.batches.store import BatchCase, BatchRecord
+from dlb_core.jobs.idempotency import scoped_key
+from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.records import JobRecord
+from service.bodies import read_body
+from service.callers import CallerDep
+from service.dependencies import BatchesDep, DataDep, ServicesDep
+from service.errors import describe
+from service.manifests import MAX_BYTES, TABLE, read_manifest
+from service.presentation import respond
+from service.routes.jobs import IdempotencyKey, IfNoneMatch
+
+router = APIRouter(prefix=f"{API}/batches", tags=["batches"])
+
+RETRY_AFTER_S = 5
+"""How often a batch that has not ended is worth looking at: its document may be long."""
+MANIFEST: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/BatchRequest"}},
+            TABLE: {
+                "schema": {
+                    "type": "string",
+                    "description": "a table with the columns subject, session, job",
+                }
+            },
+        },
+    }
+}
+HEADERS = {
+    "Retry-After": {
+        "description": "seconds to wait before asking again; absent once all jobs have ended",
+        "schema": {"type": "integer"},
+    },
+    "ETag": {"description": "changes when the document does", "schema": {"type": "string"}},
+}
+LOCATION = {"Location": {"description": "path of the batch", "schema": {"type": "string"}}}
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.CREATED,
+    response_model=BatchDocument,
+    openapi_extra=MANIFEST,
+    responses={
+        200: {"description": "The same request came before: its batch", "headers": LOCATION},
+        201: {"description": "The batch", "headers": LOCATION},
+        **describe(
+            BadOption,
+            JobNotFound,
+            IdempotencyConflict,
+            UploadTooLarge,
+            UploadStalled,
+            StoreUnavailable,
+        ),
+    },
+)
+async def make_batch(
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    name: Annotated[
+        str,
+        Query(max_length=64, pattern=r"^[A-Za-z0-9._ -]*$", description="of a table's batch"),
+    ] = "",
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Make a batch of jobs that were submitted before, one by one."""
+    body = await read_body(request, max_bytes=MAX_BYTES, idle_s=services.settings.upload_idle_s)
+    kind = request.headers.get("Content-Type", "")
+    manifest = read_manifest(body, content_type=kind, name=name)
+    cases = [BatchCase(case.subject, case.session, case.job) for case in manifest.cases]
+    key = None if idempotency_key is None else scoped_key(f"batch {idempotency_key}", caller.owner)
+
+    def create() -> tuple[BatchRecord, bool]:
+        return services.batches.create(
+            manifest.name, cases, owner=caller.owner, sees=caller.sees, idempotency=key
+        )
+
+    record, replayed = await run_sync(create)
+    return respond(
+        _document(record),
+        status=HTTPStatus.OK if replayed else HTTPStatus.CREATED,
+        headers={"Location": _path(record.id)},
+    )
+
+
+@router.get("", response_model=BatchList, responses=describe(StoreUnavailable))
+def list_batches(
+    batches: BatchesDep,
+    caller: CallerDep,
+    limit: Annotated[int, Query(ge=1, le=100, description="how many")] = 20,
+) -> BatchList:
+    """List the newest batches, without their cases."""
+    found = []
+    for batch_id in batches.newest(limit, sees=caller.sees):
+        found.append(_summary(batches.get(batch_id, sees=caller.sees)))
+    return BatchList(batches=tuple(found))
+
+
+@router.get(
+    "/{batch_id}",
+    response_model=BatchDocument,
+    responses={
+        200: {"headers": HEADERS},
+        304: {"description": "Unchanged since the ETag", "headers": HEADERS},
+        **describe(BatchNotFound, StoreUnavailable),
+    },
+)
+def read_batch(
+    batch_id: UUID, batches: BatchesDep, caller: CallerDep, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Tell how a batch's jobs stand."""
+    document = _document(batches.get(batch_id, sees=caller.sees))
+    headers = {} if document.ended else {"Retry-After": str(RETRY_AFTER_S)}
+    return respond(document, if_none_match=if_none_match, headers=headers)
+
+
+@router.get(
+    "/{batch_id}/cohort.csv",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "A row a case, whatever became of it",
+            "content": {TABLE: {"schema": {"type": "string"}}},
+        },
+        **describe(BatchNotFound, StoreUnavailable),
+    },
+)
+def read_cohort(
+    batch_id: UUID, batches: BatchesDep, data: DataDep, caller: CallerDep
+) -> StreamingResponse:
+    """Give one table of all cases, as they stand."""
+    record = batches.get(batch_id, sees=caller.sees)
+    return StreamingResponse(
+        cohort_csv(_cohort(record, data)),
+        media_type=f"{TABLE}; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="cohort-{batch_id}.csv"'},
+    )
+
+
+@router.delete(
+    "/{batch_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    responses=describe(BatchNotFound, StoreUnavailable),
+)
+def forget_batch(batch_id: UUID, batches: BatchesDep, caller: CallerDep) -> Response:
+    """Forget a batch; its jobs, and their results, stay."""
+    batches.remove(batch_id, sees=caller.sees)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _path(batch_id: UUID) -> str:
+    return f"{API}/batches/{batch_id}"
+
+
+def _summary(record: BatchRecord) -> BatchSummary:
+    path = _path(record.id)
+    return BatchSummary(
+        id=record.id,
+        name=record.name,
+        created=record.created,
+        total=len(record.cases),
+        counts=dict(sorted(record.counts.items())),
+        ended=all(job is None or job.state in FINAL_STATES for _, job in record.cases),
+        href=path,
+        cohort=f"{path}/cohort.csv",
+    )
+
+
+def _document(record: BatchRecord) -> BatchDocument:
+    cases = tuple(_case(case, job) for case, job in record.cases)
+    return BatchDocument(**_summary(record).model_dump(), cases=cases)
+
+
+def _case(case: BatchCase, job: JobRecord | None) -> BatchCaseDocument:
+    failure = None
+    if job is not None and job.error_code is not None:
+        failure = JobFailure(code=job.error_code, message=job.error_message or "")
+    return BatchCaseDocument(
+        subject=case.subject,
+        session=case.session,
+        job=case.job_id,
+        state=None if job is None else job.state,
+        error=failure,
+        href=f"{API}/jobs/{case.job_id}",
+    )
+
+
+def _cohort(record: BatchRecord, data: DataFolder) -> Iterator[CohortCase]:
+    """Read the reports one after another: a batch may have thousands."""
+    for case, job in record.cases:
+        yield CohortCase(
+            subject=case.subject,
+            session=case.session,
+            job=str(case.job_id),
+            state="deleted" if job is None else job.state.value,
+            error_code="" if job is None else job.error_code or "",
+            finished="" if job is None or job.finished is None else job.finished.isoformat(),
+            report=None if job is None else _report(job, data),
+        )
+
+
+def _report(job: JobRecord, data: DataFolder) -> dict[str, Any] | None:
+    """A successful job's report; None where it is none, or is kept no longer."""
+    if job.state is not JobState.SUCCESSFUL or job.expired is not None:
+        return None
+    try:
+        text = (data.attempt(job.id, job.fence) / artefacts.REPORT_JSON).read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    report: dict[str, Any] = json.loads(text)
+    return report
