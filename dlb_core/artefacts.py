@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dlb_core.contracts import ArtefactEntry
+from dlb_core.errors import CorrectionsExist
+from dlb_core.versions import versions_in
 
 MASK_FLAIR = "space-FLAIR_label-lesion_mask.nii.gz"
 MASK_T1W = "space-T1w_label-lesion_mask.nii.gz"
@@ -30,6 +32,10 @@ REPORT_HTML = "report.html"
 REPORT_PDF = "report.pdf"
 RUN_JSON = "run.json"
 
+DICOM_SEG = "lesions.seg.dcm"
+DICOM_SR = "measurements.sr.dcm"
+DICOM_PDF = "report.pdf.dcm"
+DICOM_SERIES = "dicom-series.json"
 MEDIA_TYPES = {
     ".nii.gz": "application/gzip",
     ".txt": "text/plain; charset=utf-8",
@@ -39,6 +45,7 @@ MEDIA_TYPES = {
     ".pdf": "application/pdf",
 }
 
+    ".dcm": "application/dicom",
 
 ALL = (
     RUN_JSON,
@@ -65,9 +72,39 @@ ALL = (
 
 
 def clear_artefacts(folder: Path) -> None:
-    """Make the folder, or empty it of an earlier case's artefacts, so that two never mix."""
+    """Make the folder, or empty it of an earlier case's artefacts, so that two never mix.
+
+    Raises
+    ------
+    CorrectionsExist
+        A reader has corrected the earlier case: that is not to be lost by accident.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ALL:
+NEEDED = (
+    RUN_JSON,
+    REPORT_JSON,
+    MASK_FLAIR,
+    MASK_T1W,
+    MASK_MNI,
+    PROBABILITY_MNI,
+    VOTES_MNI,
+    COVERAGE_MNI,
+    PREPROCESSED_T1W,
+    PREPROCESSED_FLAIR,
+    BRAIN_MASK_MNI,
+)
+"""What a case can be measured and reported from anew."""
+
+
+DICOM = (DICOM_SEG, DICOM_SR, DICOM_PDF, DICOM_SERIES)
+"""What a case that came as DICOM has besides."""
+
+
+    if len(versions_in(folder)) > 1:
+        raise CorrectionsExist(
+            "the folder holds a reader's corrections of an earlier case: choose another folder"
+        )
+    for name in ALL + DICOM:
         (folder / name).unlink(missing_ok=True)
 
 

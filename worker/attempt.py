@@ -107,12 +107,14 @@ class Attempt:
 
     def _request(self) -> CaseRequest:
         job_id = self._claim.job_id
+        dicom = self._folder.dicom(job_id)
         return CaseRequest(
             t1w=self._folder.input(job_id, "T1w"),
             flair=self._folder.input(job_id, "FLAIR"),
             output=self._output,
             bundle=self._settings.weights,
             votes=self._folder.votes(job_id),
+            dicom=dicom if dicom.exists() else None,
             options=self._claim.options,
             device=self._settings.device,
             threads=self._settings.threads,

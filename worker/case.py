@@ -127,6 +127,11 @@ def _run(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> dict[
         should_stop=stop.is_set,
         votes=request.votes,
     )
+    if request.dicom is not None:
+        # Here, because few cases need what it loads.
+        from dlb_core.dicom.results.write import write_dicom
+
+        write_dicom(request.output, request.dicom)
     totals: dict[str, Any] = report.totals.model_dump(mode="json")
     return totals
 

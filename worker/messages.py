@@ -22,6 +22,8 @@ class CaseRequest(Message):
     bundle: Annotated[Path, Field(strict=False)]
     votes: Annotated[Path, Field(strict=False)]
     """Where the case keeps the networks' votes on its way."""
+    dicom: Annotated[Path | None, Field(strict=False)] = None
+    """What is kept of the FLAIR series, where results are wanted as DICOM too."""
     options: SegmentationOptions
     device: Annotated[Device, Field(strict=False)]
     threads: int | None

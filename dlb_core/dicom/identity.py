@@ -7,6 +7,8 @@ take the year 1 for a finding.
 Source: DICOM PS3.15, annex E.
 """
 
+import copy
+
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
@@ -31,7 +33,7 @@ def without_patient(header: pydicom.Dataset) -> pydicom.Dataset:
     # Here, because loading its tables takes a while that most commands need not spend.
     from dicomanonymizer.simpledicomanonymizer import anonymize_dataset, initialize_actions, keep
 
-    cleaned = pydicom.Dataset(header)
+    cleaned = copy.deepcopy(header)
     kept = {}
     for keyword in _UIDS:
         tag = tag_for_keyword(keyword)

@@ -32,7 +32,6 @@ _PATIENT = (
     "ReferringPhysicianName",
 )
 _SERIES = (
-    "SpecificCharacterSet",
     "SOPClassUID",
     "StudyInstanceUID",
     "SeriesInstanceUID",
@@ -127,6 +126,8 @@ def _common(flair: Stack, *, keep_identity: bool) -> pydicom.Dataset:
     for keyword in _REQUIRED:
         if keyword not in common:
             setattr(common, keyword, "")
+    # What JSON holds is Unicode, whatever it was before.
+    common.SpecificCharacterSet = "ISO_IR 192"
     if not common.get("FrameOfReferenceUID"):
         # Required of MR images, and missing in some: one of the series' own then.
         common.FrameOfReferenceUID = pydicom.uid.generate_uid(
@@ -136,7 +137,9 @@ def _common(flair: Stack, *, keep_identity: bool) -> pydicom.Dataset:
 
 
 def _header(common: pydicom.Dataset, image: dict[str, Any]) -> pydicom.Dataset:
-    header = pydicom.Dataset(common)
+    header = pydicom.Dataset()
+    for element in common:
+        header.add(element)
     header.SOPInstanceUID = image["uid"]
     header.ImagePositionPatient = [float(value) for value in np.array(image["position"])]
     if image["number"] is not None:

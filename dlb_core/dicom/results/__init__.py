@@ -1,0 +1,1 @@
+"""A finished case as DICOM objects: segmentation, measurement report, encapsulated PDF."""
