@@ -31,11 +31,11 @@ REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 REPORT_PDF = "report.pdf"
 RUN_JSON = "run.json"
-
 DICOM_SEG = "lesions.seg.dcm"
 DICOM_SR = "measurements.sr.dcm"
 DICOM_PDF = "report.pdf.dcm"
 DICOM_SERIES = "dicom-series.json"
+
 MEDIA_TYPES = {
     ".nii.gz": "application/gzip",
     ".txt": "text/plain; charset=utf-8",
@@ -43,9 +43,9 @@ MEDIA_TYPES = {
     ".json": "application/json",
     ".html": "text/html; charset=utf-8",
     ".pdf": "application/pdf",
+    ".dcm": "application/dicom",
 }
 
-    ".dcm": "application/dicom",
 
 ALL = (
     RUN_JSON,
@@ -71,15 +71,6 @@ ALL = (
 """What a finished case has; the record of the run first."""
 
 
-def clear_artefacts(folder: Path) -> None:
-    """Make the folder, or empty it of an earlier case's artefacts, so that two never mix.
-
-    Raises
-    ------
-    CorrectionsExist
-        A reader has corrected the earlier case: that is not to be lost by accident.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
 NEEDED = (
     RUN_JSON,
     REPORT_JSON,
@@ -100,6 +91,15 @@ DICOM = (DICOM_SEG, DICOM_SR, DICOM_PDF, DICOM_SERIES)
 """What a case that came as DICOM has besides."""
 
 
+def clear_artefacts(folder: Path) -> None:
+    """Make the folder, or empty it of an earlier case's artefacts, so that two never mix.
+
+    Raises
+    ------
+    CorrectionsExist
+        A reader has corrected the earlier case: that is not to be lost by accident.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     if len(versions_in(folder)) > 1:
         raise CorrectionsExist(
             "the folder holds a reader's corrections of an earlier case: choose another folder"
