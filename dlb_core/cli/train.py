@@ -64,6 +64,11 @@ def _add_recipe(group: Any) -> None:
     group.add_argument(
         "--specialise-steps", type=int, default=None, help="of each specialised network, instead"
     )
+    group.add_argument(
+        "--no-quality-augmentation",
+        action="store_true",
+        help="without blur, sharpening and thick slices: to see what they bring",
+    )
     group.add_argument("--seed", type=int, default=None, help="instead of the recipe's own")
 
 
@@ -212,6 +217,8 @@ def _recipe(args: argparse.Namespace) -> "Recipe":
         )
     )
     given = _given(num_steps=args.steps, seed=args.seed, specialisation=own)
+    if args.no_quality_augmentation:
+        given["quality_augmentation"] = False
     return recipe.model_copy(update=given)
 
 

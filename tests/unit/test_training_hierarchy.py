@@ -206,11 +206,14 @@ def test_a_generic_bundle_is_made_and_started_from(cache: Path, tmp_path: Path) 
     first = open_bundle(tmp_path / "bundle")
     second = _command(cache, tmp_path / "second", "--generic-only")
 
-    assert main([*second, "--initialise-from", str(first.folder)]) == 0
+    again = [*second, "--no-quality-augmentation", "--initialise-from", str(first.folder)]
+    assert main(again) == 0
 
     assert {entry.file for entry in first.manifest.networks} == {"generic.safetensors"}
     training = open_bundle(tmp_path / "second" / "bundle").manifest.training
     assert training["generic_start_sha256"] == first.manifest.networks[0].sha256
+    assert first.manifest.training["recipe"]["quality_augmentation"] is True
+    assert training["recipe"]["quality_augmentation"] is False
     assert training["start_cases"] == first.manifest.training["cases"] == ["a", "b", "c"]
 
 
