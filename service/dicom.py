@@ -105,15 +105,10 @@ def convert_files(
     files: Mapping[str, list[Path]], folder: Path, *, named: NamedSeries, keep_identity: bool
 ) -> dict[str, Path]:
     """Choose and convert the two series among DICOM files; see `unfold`."""
-    from dlb_core.dicom.intake import Wishes, take_in
-    from dlb_core.dicom.rules import Kind
+    from dlb_core.dicom.intake import PARTS, Wishes, take_in
 
-    kinds: dict[str, Kind | None] = {"t1w": "T1w", "flair": "FLAIR", STUDY: None}
-    wanted: dict[Kind, int | None] = {"T1w": named.t1w, "FLAIR": named.flair}
-    wishes = Wishes(
-        {kind: number for kind, number in wanted.items() if number is not None}, keep_identity
-    )
-    taken = take_in({kinds[part]: paths for part, paths in files.items()}, folder, wishes)
+    wishes = Wishes.of(named, keep_identity=keep_identity)
+    taken = take_in({PARTS[part]: paths for part, paths in files.items()}, folder, wishes)
     for path in (taken.t1w, taken.flair):
         _sync(path)
     return {"t1w": taken.t1w, "flair": taken.flair}

@@ -1,20 +1,17 @@
 """Arguments that every subcommand has that takes one case."""
 
 import argparse
-from pathlib import Path
 
 from pydantic import ValidationError
 
+from dlb_core.cli.case_inputs import add_case_inputs
 from dlb_core.contracts import InputState, SegmentationOptions
 from dlb_core.errors import BadOption
 
 
 def add_case_options(parser: argparse.ArgumentParser) -> None:
     """Add the images and what may be chosen for them."""
-    parser.add_argument("--t1w", type=Path, required=True, metavar="FILE", help="T1w NIfTI file")
-    parser.add_argument(
-        "--flair", type=Path, required=True, metavar="FILE", help="FLAIR NIfTI file"
-    )
+    add_case_inputs(parser)
     add_processing_options(parser)
     parser.add_argument("--label", default="", help="printed on the report; no patient identifiers")
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from dlb_core.bundled import default_bundle
+from dlb_core.cli.case_inputs import case_files
 from dlb_core.cli.case_options import add_case_options, parse_case_options
 from dlb_core.cli.display import progress_bar, summarise
 from dlb_core.contracts import Device, Progress
@@ -23,6 +24,11 @@ def add_parser(subparsers: Any) -> None:
         "in the output folder. Exit code 0: done; 2: the input is at fault; 1: anything else.",
     )
     add_case_options(parser)
+    parser.add_argument(
+        "--keep-identity",
+        action="store_true",
+        help="keep the patient's and the study's attributes in DICOM results",
+    )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="where the results go"
     )
@@ -54,7 +60,12 @@ def run(args: argparse.Namespace) -> int:
     from dlb_core.pipeline import segment_case
 
     console = Console()
-    with progress_bar(console, "reading") as (bar, task):
+    with (
+        case_files(args, keep_identity=args.keep_identity) as case,
+        progress_bar(console, "reading") as (bar, task),
+    ):
+        for line in case.explanation:
+            bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         def show(progress: Progress) -> None:
             counted = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
@@ -62,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
             bar.update(task, completed=overall_fraction(progress), description=text)
 
         report = segment_case(
-            args.t1w,
-            args.flair,
+            case.t1w,
+            case.flair,
             args.output,
             options=options,
             bundle=args.weights or default_bundle(),
@@ -71,5 +82,9 @@ def run(args: argparse.Namespace) -> int:
             num_threads=args.threads,
             on_progress=show,
         )
+        if case.reference is not None:
+            from dlb_core.dicom.results.write import write_dicom
+
+            write_dicom(args.output, case.reference)
     summarise(report, args.output, console)
     return 0

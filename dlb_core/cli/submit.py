@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
+from dlb_core.cli.case_inputs import given_inputs, sendable
 from dlb_core.cli.case_options import add_case_options, parse_case_options
 from dlb_core.cli.display import progress_bar, summarise
 from dlb_core.client import DlbClient
@@ -177,13 +178,17 @@ def _upload(
     def show(done: int, total: int) -> None:
         bar.update(task, completed=done / max(total, 1))
 
-    job = client.submit(
-        t1w=args.t1w,
-        flair=args.flair,
-        options=options,
-        priority=Priority(args.priority),
-        on_bytes=show,
-    )
+    images, named = given_inputs(args)
+    with sendable(images) as files:
+        job = client.submit(
+            t1w=files.get("t1w"),
+            flair=files.get("flair"),
+            study=files.get("study"),
+            series=named,
+            options=options,
+            priority=Priority(args.priority),
+            on_bytes=show,
+        )
     bar.console.print(f"job {job.id} accepted")
     page = f"{args.url.rstrip('/')}{job.links.job}/view"
     bar.console.print(f"in a browser: {page}", soft_wrap=True)

@@ -10,11 +10,13 @@ from uuid import UUID
 import httpx
 
 from dlb_core.client.answers import connection_errors
+from dlb_core.client.case import case_of
 from dlb_core.client.requests import Requests
 from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, Step, resume
 from dlb_core.client.synchronous import ATTEMPTS, TIMEOUT, all_files, authorization
 from dlb_core.client.transfers import ByteCallback, ignore_bytes, opened_form
 from dlb_core.contracts import JobState, Priority, SegmentationOptions
+from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import (
     BatchDocument,
     BatchRequest,
@@ -73,8 +75,10 @@ class AsyncDlbClient:
     async def submit(
         self,
         *,
-        t1w: Path,
-        flair: Path,
+        t1w: Path | None = None,
+        flair: Path | None = None,
+        study: Path | None = None,
+        series: NamedSeries | None = None,
         options: SegmentationOptions | None = None,
         priority: Priority = Priority.ROUTINE,
         idempotency_key: str | None = None,
@@ -82,8 +86,7 @@ class AsyncDlbClient:
     ) -> JobDocument:
         """Upload one case, streamed from disk, as `DlbClient.submit` does."""
         flow = self._requests.submit(
-            t1w=t1w,
-            flair=flair,
+            case=case_of(t1w=t1w, flair=flair, study=study, series=series),
             options=options,
             priority=priority,
             idempotency_key=idempotency_key,
@@ -195,7 +198,7 @@ class AsyncDlbClient:
                 )
         # Reading a chunk from disk is quick; httpx hands control back between two of them.
         with (
-            opened_form(form.t1w, form.flair, form.texts, form.on_bytes) as parts,
+            opened_form(form.images, form.texts, form.on_bytes) as parts,
             connection_errors(),
         ):
             return await self._http.request(

@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 import httpx
 
 from dlb_core.client.answers import below, parse, retry_after
+from dlb_core.client.case import Case
 from dlb_core.client.steps import Call, Fetch, Flow, Form, Item, Pause, once, patiently
 from dlb_core.client.transfers import ByteCallback, PartialFile
 from dlb_core.contracts import FINAL_STATES, JobState, Priority, SegmentationOptions
+from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import (
     API,
     ArtefactDocument,
@@ -52,8 +54,7 @@ class Requests:
     def submit(
         self,
         *,
-        t1w: Path,
-        flair: Path,
+        case: Case,
         options: SegmentationOptions | None,
         priority: Priority,
         idempotency_key: str | None,
@@ -67,8 +68,10 @@ class Requests:
             ),
             "priority": (priority.value, "text/plain"),
         }
+        if case.series != NamedSeries():
+            texts["series"] = (case.series.model_dump_json(), "application/json")
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
-        call = Call("POST", f"{API}/jobs", headers, Form(t1w, flair, texts, on_bytes))
+        call = Call("POST", f"{API}/jobs", headers, Form(case.images, texts, on_bytes))
         return parse((yield from patiently(lambda: call, self.attempts)), JobDocument)
 
     def get(self, job_id: UUID) -> Flow[JobDocument]:

@@ -28,10 +28,10 @@ MOST_PATIENT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A case to send: two images, and the form's texts."""
+    """A case to send: its images, and the form's texts."""
 
-    t1w: Path
-    flair: Path
+    images: dict[str, Path]
+    """Part (t1w and flair, or study) -> its file."""
     texts: dict[str, tuple[str, str]]
     """Part -> its text and media type."""
     on_bytes: ByteCallback

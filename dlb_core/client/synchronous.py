@@ -10,10 +10,12 @@ from uuid import UUID
 import httpx
 
 from dlb_core.client.answers import connection_errors
+from dlb_core.client.case import case_of
 from dlb_core.client.requests import Requests
 from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, Step, resume
 from dlb_core.client.transfers import ByteCallback, ignore_bytes, opened_form
 from dlb_core.contracts import JobState, Priority, SegmentationOptions
+from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import (
     BatchDocument,
     BatchRequest,
@@ -91,8 +93,10 @@ class DlbClient:
     def submit(
         self,
         *,
-        t1w: Path,
-        flair: Path,
+        t1w: Path | None = None,
+        flair: Path | None = None,
+        study: Path | None = None,
+        series: NamedSeries | None = None,
         options: SegmentationOptions | None = None,
         priority: Priority = Priority.ROUTINE,
         idempotency_key: str | None = None,
@@ -103,7 +107,11 @@ class DlbClient:
         Parameters
         ----------
         t1w, flair : Path
-            NIfTI files, compressed or not.
+            NIfTI files, compressed or not; or zip archives of DICOM files.
+        study : Path
+            In place of both: one archive of DICOM files that holds both series.
+        series : NamedSeries, optional
+            Of DICOM: series that are to be taken, whatever the rules would choose.
         options : SegmentationOptions, optional
             The defaults if left out.
         priority : Priority
@@ -118,10 +126,11 @@ class DlbClient:
         ------
         UnreadableImage
             A file does not exist or cannot be read here.
+        BadOption
+            Neither both images nor a study.
         """
         flow = self._requests.submit(
-            t1w=t1w,
-            flair=flair,
+            case=case_of(t1w=t1w, flair=flair, study=study, series=series),
             options=options,
             priority=priority,
             idempotency_key=idempotency_key,
@@ -258,7 +267,7 @@ class DlbClient:
                     call.method, call.path, headers=call.headers, content=call.content
                 )
         with (
-            opened_form(form.t1w, form.flair, form.texts, form.on_bytes) as parts,
+            opened_form(form.images, form.texts, form.on_bytes) as parts,
             connection_errors(),
         ):
             return self._http.request(call.method, call.path, headers=call.headers, files=parts)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +12,8 @@ import httpx
 from dlb_core.artefacts import sync_folder
 from dlb_core.documents import ArtefactDocument
 from dlb_core.errors import DownloadDamaged, UnreadableImage
+
+ROLES = {"t1w": "T1w", "flair": "FLAIR"}
 
 ByteCallback = Callable[[int, int], None]
 """Called with bytes done and bytes in total."""
@@ -23,23 +25,27 @@ def ignore_bytes(done: int, total: int) -> None:
 
 @contextmanager
 def opened_form(
-    t1w: Path, flair: Path, texts: dict[str, tuple[str, str]], on_bytes: ByteCallback
+    images: dict[str, Path], texts: dict[str, tuple[str, str]], on_bytes: ByteCallback
 ) -> Iterator[dict[str, Any]]:
-    """Open both images as parts of a form, streamed from disk as they are sent.
+    """Open the images as parts of a form, streamed from disk as they are sent.
 
     Raises
     ------
     UnreadableImage
         A file does not exist or cannot be read.
     """
-    with _opened(t1w, "T1w") as t1w_file, _opened(flair, "FLAIR") as flair_file:
-        meter = _Meter(on_bytes, total=_size(t1w_file) + _size(flair_file))
-        # The names on our disk are nobody's business: they may be a patient's.
-        images = {
-            "t1w": ("t1w.nii", _Metered(t1w_file, meter), "application/octet-stream"),
-            "flair": ("flair.nii", _Metered(flair_file, meter), "application/octet-stream"),
+    with ExitStack() as stack:
+        files = {
+            part: stack.enter_context(_opened(path, ROLES.get(part, part)))
+            for part, path in images.items()
         }
-        yield images | {name: (None, text, kind) for name, (text, kind) in texts.items()}
+        meter = _Meter(on_bytes, total=sum(_size(file) for file in files.values()))
+        # The names on our disk are nobody's business: they may be a patient's.
+        parts: dict[str, Any] = {
+            part: (part, _Metered(file, meter), "application/octet-stream")
+            for part, file in files.items()
+        }
+        yield parts | {name: (None, text, kind) for name, (text, kind) in texts.items()}
 
 
 class _Meter:

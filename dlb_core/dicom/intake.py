@@ -12,9 +12,12 @@ from dlb_core.dicom.headers import Headers, read_headers
 from dlb_core.dicom.reference import write_reference
 from dlb_core.dicom.rules import Kind
 from dlb_core.dicom.series import Series, group
+from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.errors import GridMismatch, SeriesMissing
 from dlb_core.jobs.layout import DICOM_REFERENCE
 
+PARTS: dict[str, Kind | None] = {"t1w": "T1w", "flair": "FLAIR", "study": None}
+"""How an archive is sent -> the kind of image that it holds; None: both."""
 NIFTI_NAMES: dict[Kind, str] = {"T1w": "T1w.nii", "FLAIR": "FLAIR.nii"}
 
 
@@ -26,6 +29,13 @@ class Wishes:
     """Kind -> series number, where the caller names the series."""
     keep_identity: bool = False
     """Whether patient and study attributes are kept for the results."""
+
+    @classmethod
+    def of(cls, named: NamedSeries, *, keep_identity: bool) -> "Wishes":
+        """From what a caller has named."""
+        wanted: dict[Kind, int | None] = {"T1w": named.t1w, "FLAIR": named.flair}
+        numbers = {kind: number for kind, number in wanted.items() if number is not None}
+        return cls(numbers, keep_identity)
 
 
 @dataclass(frozen=True, slots=True)

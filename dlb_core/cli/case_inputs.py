@@ -1,0 +1,140 @@
+"""The images of one case, as a user has them: NIfTI files, DICOM folders or zip archives."""
+
+import argparse
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dlb_core.client.case import case_of
+from dlb_core.dicom.wishes import NamedSeries
+from dlb_core.errors import BadOption
+
+ZIP_MAGIC = b"PK"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFiles:
+    """Two NIfTI files, and what is known of the DICOM that they were made from."""
+
+    t1w: Path
+    flair: Path
+    reference: Path | None = None
+    """What results need of the FLAIR series; None where the files came as NIfTI."""
+    explanation: tuple[str, ...] = ()
+    """Which series were taken, and why."""
+
+
+def add_case_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add the images."""
+    parser.add_argument(
+        "--t1w", type=Path, metavar="PATH", help="T1w: NIfTI file, or folder or zip of DICOM files"
+    )
+    parser.add_argument("--flair", type=Path, metavar="PATH", help="FLAIR, likewise")
+    parser.add_argument(
+        "--study",
+        type=Path,
+        metavar="PATH",
+        help="in place of these two: folder or zip of DICOM files that holds both series",
+    )
+    for kind in ("t1w", "flair"):
+        parser.add_argument(
+            f"--{kind}-series",
+            type=int,
+            metavar="N",
+            help="number of the DICOM series to take (default: chosen by rules)",
+        )
+
+
+def given_inputs(args: argparse.Namespace) -> tuple[dict[str, Path], NamedSeries]:
+    """Paths by part, and the series that are named.
+
+    Raises
+    ------
+    BadOption
+        Neither both images nor a study; or a series number that is none.
+    """
+    for kind, number in (("t1w", args.t1w_series), ("flair", args.flair_series)):
+        if number is not None and not 0 <= number < 2**31:
+            raise BadOption(f"--{kind}-series: no series has the number {number}")
+    named = NamedSeries(t1w=args.t1w_series, flair=args.flair_series)
+    try:
+        case = case_of(t1w=args.t1w, flair=args.flair, study=args.study, series=named)
+    except BadOption as error:
+        raise BadOption("give --t1w and --flair, or --study") from error
+    return case.images, named
+
+
+@contextmanager
+def case_files(args: argparse.Namespace, *, keep_identity: bool) -> Iterator[CaseFiles]:
+    """Have the case as NIfTI files; what had to be made for it is removed at the end.
+
+    Raises
+    ------
+    BadOption
+        See `given_inputs`.
+    InputError
+        DICOM that cannot be used: see `dlb_core.dicom.intake.take_in`.
+    """
+    images, named = given_inputs(args)
+    if not any(_is_dicom(path) for path in images.values()):
+        if "study" in images:
+            raise BadOption("--study: neither a folder nor a zip of DICOM files")
+        yield CaseFiles(images["t1w"], images["flair"])
+        return
+    with TemporaryDirectory(prefix="dlb-dicom-") as scratch:
+        yield _converted(images, named, Path(scratch), keep_identity=keep_identity)
+
+
+@contextmanager
+def sendable(images: dict[str, Path]) -> Iterator[dict[str, Path]]:
+    """Have folders as archives, to send them; these are removed at the end."""
+    with TemporaryDirectory(prefix="dlb-dicom-") as scratch:
+        yield {
+            part: _zipped(path, Path(scratch) / f"{part}.zip") if path.is_dir() else path
+            for part, path in images.items()
+        }
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether it is a folder or an archive; a path that is neither, nor a file, is an error."""
+    if path.is_dir():
+        return True
+    with path.open("rb") as file:
+        return file.read(2) == ZIP_MAGIC
+
+
+def _converted(
+    images: dict[str, Path], named: NamedSeries, folder: Path, *, keep_identity: bool
+) -> CaseFiles:
+    # Here, because most cases are none: their commands need not load it.
+    from dlb_core.dicom.archive import gather, unpack
+    from dlb_core.dicom.intake import PARTS, Wishes, take_in
+
+    files = {}
+    for part, path in images.items():
+        if path.is_dir():
+            files[PARTS[part]] = gather(path)
+        else:
+            unpacked = folder / part
+            unpacked.mkdir()
+            files[PARTS[part]] = unpack(path, unpacked, name=f"--{part}")
+    taken = take_in(files, folder, Wishes.of(named, keep_identity=keep_identity))
+    explanation = tuple(
+        f"{entry.used_as}: {entry.series}: {entry.reason}"
+        for entry in taken.explanation
+        if entry.used_as is not None
+    )
+    return CaseFiles(taken.t1w, taken.flair, taken.reference, explanation)
+
+
+def _zipped(folder: Path, target: Path) -> Path:
+    """Put the DICOM files of a folder into an archive, under no name of theirs."""
+    from dlb_core.dicom.archive import gather
+
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for number, path in enumerate(gather(folder)):
+            archive.write(path, f"{number:06d}.dcm")
+    return target

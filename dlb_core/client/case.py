@@ -1,0 +1,33 @@
+"""What a case consists of when it is sent."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlb_core.dicom.wishes import NamedSeries
+from dlb_core.errors import BadOption
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Files to send, and which of their series are meant."""
+
+    images: dict[str, Path]
+    """Part of the form -> its file."""
+    series: NamedSeries
+
+
+def case_of(
+    *, t1w: Path | None, flair: Path | None, study: Path | None, series: NamedSeries | None
+) -> Case:
+    """Make a case of what was given.
+
+    Raises
+    ------
+    BadOption
+        Neither both images nor a study, or all of them.
+    """
+    given = {"t1w": t1w, "flair": flair, "study": study}
+    images = {part: path for part, path in given.items() if path is not None}
+    if set(images) not in ({"t1w", "flair"}, {"study"}):
+        raise BadOption("send a T1w and a FLAIR, or a study that holds both")
+    return Case(images, series or NamedSeries())
