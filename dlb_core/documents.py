@@ -6,7 +6,7 @@ hold behind any proxy.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import Field
@@ -220,6 +220,103 @@ class BatchList(Message):
     """The newest batches."""
 
     batches: tuple[BatchSummary, ...]
+
+
+class WebhookEvent(StrEnum):
+    """What webhooks are told."""
+
+    SUCCESSFUL = "job.successful"
+    FAILED = "job.failed"
+    DISMISSED = "job.dismissed"
+    TEST = "webhook.test"
+    """Only when asked for."""
+
+
+class MessageState(StrEnum):
+    """Whether a webhook's message was heard."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Given up; it can be replayed."""
+
+
+ChosenEvent = Annotated[
+    Literal["job.successful", "job.failed", "job.dismissed"], Field(description="an event")
+]
+
+
+class WebhookRequest(Message):
+    """An address to be told of jobs' ends."""
+
+    url: Annotated[
+        str,
+        Field(
+            max_length=2000,
+            description="https; of a public host, or of a network that the operator has named",
+        ),
+    ]
+    events: Annotated[
+        tuple[ChosenEvent, ...], Field(strict=False, min_length=1, description="which ends")
+    ] = ("job.successful", "job.failed", "job.dismissed")
+
+
+class WebhookDocument(Message):
+    """A webhook, without its secrets."""
+
+    id: UUID
+    url: str
+    events: tuple[str, ...]
+    created: datetime
+    disabled: Annotated[
+        str | None, Field(description="why nothing is sent to it; `gone`: it answered 410")
+    ] = None
+    live_secrets: Annotated[
+        int, Field(description="that sign now: 2 for a day after the secret was renewed")
+    ]
+    href: str
+    messages: Annotated[str, Field(description="path of its delivery log")]
+
+
+class WebhookWithSecret(WebhookDocument):
+    """A webhook, and its secret, shown this once."""
+
+    secret: str
+
+
+class WebhookList(Message):
+    """Webhooks, oldest first."""
+
+    webhooks: tuple[WebhookDocument, ...]
+
+
+class MessageAttempt(Message):
+    """One time that a message was sent."""
+
+    at: datetime
+    duration_s: float
+    status: Annotated[int | None, Field(description="of the answer, if there was one")] = None
+    error: Annotated[str | None, Field(description="why there was none")] = None
+
+
+class MessageDocument(Message):
+    """A message to a webhook."""
+
+    id: Annotated[str, Field(description="the header `webhook-id` of every attempt")]
+    event: str
+    job: UUID | None
+    state: Annotated[MessageState, Field(strict=False)]
+    attempts: Annotated[int, Field(ge=0, description="since it was made or replayed")]
+    created: datetime
+    next_try: datetime | None
+    log: Annotated[tuple[MessageAttempt, ...], Field(description="the last attempts, oldest first")]
+    replay: Annotated[str, Field(description="POST here to send it again")]
+
+
+class MessageList(Message):
+    """A webhook's delivery log, newest first."""
+
+    messages: tuple[MessageDocument, ...]
 
 
 class ArtefactDocument(ArtefactEntry):

@@ -162,6 +162,14 @@ class BatchNotFound(JobNotFound):
     """No batch of that name."""
 
 
+class WebhookNotFound(JobNotFound):
+    """No webhook of that name."""
+
+
+class MessageNotFound(JobNotFound):
+    """No message of that name."""
+
+
 class JobNotFinished(InputError):
     """The job has no results yet, or ended without any."""
 

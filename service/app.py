@@ -25,14 +25,17 @@ from service.audit import Audit
 from service.dependencies import Services, open_services, require_own_job
 from service.guard import Guard
 from service.intake import sweep
-from service.routes import artefacts, batches, control, events, health, jobs, models
+from service.routes import artefacts, batches, control, events, health, jobs, models, webhooks
 from service.security_headers import SecurityHeaders
 from service.security_scheme import secure
 from service.settings import ServiceSettings
 from service.viewer import pages
 
 SWEEP_EVERY_S = 1800.0
-ROUTERS = [module.router for module in (jobs, control, events, artefacts, batches, models, health)]
+ROUTERS = [
+    module.router
+    for module in (jobs, control, events, artefacts, batches, webhooks, models, health)
+]
 DESCRIPTION = f"""\
 Multiple sclerosis lesion segmentation from one T1w and one FLAIR image: submit a pair, watch the
 job, fetch lesion masks and a report. {RESEARCH_USE}
@@ -77,10 +80,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    routers = [
-        module.router for module in (jobs, control, events, artefacts, batches, models, health)
-    ]
-    for router in routers:
+    for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(require_own_job)])
     app.include_router(pages.router)
     errors.install(app, [route for router in (*ROUTERS, pages.router) for route in router.routes])
@@ -96,7 +96,7 @@ async def _keep_swept(services: Services) -> None:
     while True:
         try:
             removed = await run_sync(sweep, services.data, services.store)
-            await run_sync(_forget_batches, services)
+            await run_sync(_forget_old, services)
         except TransientError as error:
             logger.warning("sweep_interrupted", extra={"cause": str(error)})
         else:
@@ -104,11 +104,13 @@ async def _keep_swept(services: Services) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
-def _forget_batches(services: Services) -> None:
-    """Remove old batches none of whose jobs is listed any more."""
-    days = services.settings.keep_rows_days
-    if days != FOR_EVER:
-        services.batches.forget(utc_now() - timedelta(days=days))
+def _forget_old(services: Services) -> None:
+    """Remove batches none of whose jobs is listed any more, and old messages."""
+    settings, now = services.settings, utc_now()
+    if settings.keep_rows_days != FOR_EVER:
+        services.batches.forget(now - timedelta(days=settings.keep_rows_days))
+    if settings.keep_messages_days != FOR_EVER:
+        services.webhooks.forget(now - timedelta(days=settings.keep_messages_days))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

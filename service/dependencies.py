@@ -9,10 +9,14 @@ from dlb_core.errors import JobNotFound
 from dlb_core.jobs.batches.store import BatchStore
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.dispatcher import Dispatcher
+from dlb_core.jobs.endings import Endings
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.queue import JobQueue
+from dlb_core.jobs.rounds import Rounds
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.sessions import NO_SUCH_JOB
+from dlb_core.jobs.webhooks.courier import Courier
+from dlb_core.jobs.webhooks.store import WebhookStore
 from service.bundles import Bundles
 from service.callers import caller_of, job_named
 from service.events import JobFeed
@@ -20,6 +24,8 @@ from service.gate import Gate
 from service.intake import Intake
 from service.settings import ServiceSettings
 from service.space import UploadSpace
+
+TELL_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,10 @@ class Services:
     data: DataFolder
     store: JobStore
     batches: BatchStore
+    webhooks: WebhookStore
+    endings: Rounds
+    """Tells of jobs' ends."""
+    courier: Courier
     queue: JobQueue
     dispatcher: Dispatcher
     space: UploadSpace
@@ -49,6 +59,8 @@ class Services:
     def close(self) -> None:
         """Stop what runs, close what is open."""
         self.dispatcher.stop()
+        self.endings.stop()
+        self.courier.stop()
         self.queue.close()
         self.store.close()
 
@@ -69,6 +81,11 @@ def open_services(settings: ServiceSettings) -> Services:
     queue = JobQueue(settings.redis_url)
     dispatcher = Dispatcher(store, queue, data, retention=settings.retention)
     dispatcher.start()
+    webhooks = WebhookStore(engine)
+    courier = Courier(webhooks, settings.webhook_policy)
+    endings = Rounds(Endings(engine).tell_all, name="endings", interval_s=TELL_EVERY_S)
+    endings.start()
+    courier.start()
     space = UploadSpace(data.staging, spare=settings.min_free_bytes)
     gate = Gate.open(settings, data, engine)
     feed = JobFeed(store, max_listeners=settings.max_event_streams)
@@ -77,6 +94,9 @@ def open_services(settings: ServiceSettings) -> Services:
         data=data,
         store=store,
         batches=BatchStore(engine),
+        webhooks=webhooks,
+        endings=endings,
+        courier=courier,
         queue=queue,
         dispatcher=dispatcher,
         space=space,
@@ -112,6 +132,10 @@ def _batches(services: "ServicesDep") -> BatchStore:
     return services.batches
 
 
+def _webhooks(services: "ServicesDep") -> WebhookStore:
+    return services.webhooks
+
+
 def _feed(services: "ServicesDep") -> JobFeed:
     return services.feed
 
@@ -126,6 +150,7 @@ DispatcherDep = Annotated[Dispatcher, Depends(_dispatcher)]
 DataDep = Annotated[DataFolder, Depends(_data)]
 StoreDep = Annotated[JobStore, Depends(_store)]
 BatchesDep = Annotated[BatchStore, Depends(_batches)]
+WebhooksDep = Annotated[WebhookStore, Depends(_webhooks)]
 FeedDep = Annotated[JobFeed, Depends(_feed)]
 BundlesDep = Annotated[Bundles, Depends(_bundles)]
 

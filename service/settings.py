@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dlb_core.bundled import default_bundle
 from dlb_core.environment import read_settings
 from dlb_core.jobs.retention import Retention
+from dlb_core.jobs.webhooks.addresses import AddressPolicy
 
 MIB = 1024 * 1024
 
@@ -67,6 +68,18 @@ class ServiceSettings(BaseModel):
     oidc_roles_claim: str = "roles"
     """Where tokens say what their bearer may: dotted path, e.g. realm_access.roles."""
 
+    webhook_networks: str = ""
+    """Networks that webhooks may reach although they are private, e.g. 10.1.0.0/16,10.2.3.4/32."""
+    keep_messages_days: Annotated[float, Field(ge=0)] = 30
+    """Days that webhooks' messages stay in the delivery log; 0: for ever."""
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _readable_networks(cls, value: str) -> str:
+        """Refuse what is no list of networks."""
+        AddressPolicy.parse(value)
+        return value
+
     @model_validator(mode="after")
     def _whole_provider(self) -> Self:
         """Refuse half a provider: its tokens would be taken unchecked, or not at all."""
@@ -74,6 +87,11 @@ class ServiceSettings(BaseModel):
         if any(named) and not all(named):
             raise ValueError("DLB_OIDC_ISSUER, DLB_OIDC_AUDIENCE, DLB_OIDC_JWKS: all or none")
         return self
+
+    @property
+    def webhook_policy(self) -> AddressPolicy:
+        """Which addresses webhooks may reach."""
+        return AddressPolicy.parse(self.webhook_networks)
 
     @property
     def retention(self) -> Retention:
