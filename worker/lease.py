@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from dlb_core.contracts import Progress
-from dlb_core.errors import StoreUnavailable
+from dlb_core.errors import TransientError
 from dlb_core.jobs.records import Claim, Verdict
 
 logger = logging.getLogger("worker.lease")
@@ -78,11 +78,11 @@ class Lease:
         Returns
         -------
         Verdict
-            LOST, too, when the store was away for longer than the lease.
+            LOST, too, when the store was away, or its disk full, for longer than the lease.
         """
         try:
             return self._keep(progress, stage_s)
-        except StoreUnavailable:
+        except TransientError:
             if self._clock() - self._renewed < self._claim.lease_s:
                 return Verdict.GO_ON
             logger.warning("lease_ran_out", extra={"job_id": self._claim.job_id})
@@ -95,14 +95,14 @@ class Lease:
 
         Raises
         ------
-        StoreUnavailable
-            It never answered.
+        TransientError
+            It never answered, or never had room.
         """
         deadline = self._clock() + self._claim.lease_s
         while True:
             try:
                 return ask()
-            except StoreUnavailable:
+            except TransientError:
                 if self._clock() > deadline:
                     raise
                 time.sleep(self._poll_s)

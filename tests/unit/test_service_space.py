@@ -1,13 +1,12 @@
 """Nothing is accepted that cannot be kept: a full queue, a disk that is full or fills up."""
 
-import contextlib
-import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from service_kit import form, form_headers, nifti, pair, service, submit
+from small_disk import NEEDS_ROOT, fill, mounted
 
 from dlb_core.documents import Problem
 from dlb_core.errors import DiskFull
@@ -30,14 +29,10 @@ def anyio_backend() -> str:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own, of 4 MiB."""
     folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("MOUNTING NEEDS ROOT: the full disk was not tested here")
-    try:
+    with mounted(folder, megabytes=4) as allowed:
+        if not allowed:
+            pytest.skip(NEEDS_ROOT)
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def assert_empty(services: Services) -> None:
@@ -45,15 +40,6 @@ def assert_empty(services: Services) -> None:
     assert not list(services.data.staging.iterdir())
     assert not list(services.data.jobs.iterdir())
     assert sum(services.store.counts_by_state().values()) == 0
-
-
-def fill(path: Path, *, leaving: int) -> None:
-    """Fill a disk with one file, but for some bytes."""
-    with path.open("wb", buffering=0) as file:
-        with contextlib.suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
-        file.truncate(path.stat().st_size - leaving)
 
 
 def code_of(content: bytes) -> str:

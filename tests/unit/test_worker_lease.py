@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from dlb_core.contracts import Progress, SegmentationOptions, Stage
-from dlb_core.errors import StoreUnavailable
+from dlb_core.errors import DiskFull, StoreUnavailable, TransientError
 from dlb_core.jobs.records import Claim, Verdict
 from worker.lease import Lease
 
@@ -18,7 +18,7 @@ class Store:
     def __init__(self) -> None:
         self.notes: list[Progress | None] = []
         self.looks = 0
-        self.away = False
+        self.away: type[TransientError] | None = None
         self.answer = Verdict.GO_ON
 
     def heartbeat(
@@ -40,8 +40,8 @@ class Store:
         return self.answer
 
     def _answer(self) -> None:
-        if self.away:
-            raise StoreUnavailable("away")
+        if self.away is not None:
+            raise self.away("away")
 
 
 class Timeline:
@@ -128,12 +128,15 @@ def test_a_refused_renewal_says_why(timeline: Timeline) -> None:
         assert timeline.keep(5.0) is verdict
 
 
-def test_a_store_outage_shorter_than_the_lease_is_sat_out(timeline: Timeline) -> None:
+@pytest.mark.parametrize("fault", [StoreUnavailable, DiskFull])
+def test_a_store_outage_shorter_than_the_lease_is_sat_out(
+    timeline: Timeline, fault: type[TransientError]
+) -> None:
     """Minutes of work must not be thrown away for a database's hiccup."""
-    timeline.store.away = True
+    timeline.store.away = fault
     for _ in range(29):
         assert timeline.keep(1.0) is Verdict.GO_ON
-    timeline.store.away = False
+    timeline.store.away = None
 
     assert timeline.keep(0.5) is Verdict.GO_ON
     assert len(timeline.store.notes) == 1
@@ -141,7 +144,7 @@ def test_a_store_outage_shorter_than_the_lease_is_sat_out(timeline: Timeline) ->
 
 def test_a_store_outage_longer_than_the_lease_loses_it(timeline: Timeline) -> None:
     """By then another worker may have the job."""
-    timeline.store.away = True
+    timeline.store.away = StoreUnavailable
 
     assert timeline.keep(31.0) is Verdict.LOST
 

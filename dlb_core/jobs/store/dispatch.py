@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 
 from dlb_core.contracts import JobState, Outcome
 from dlb_core.errors import WorkerDied
@@ -30,7 +30,8 @@ class Dispatching(Sessions):
         """
         due: ColumnElement[bool] = JobRow.sent.is_(None)
         if stale_after is not None:
-            due = due | (JobRow.sent < now - stale_after)
+            # One sent later than now was sent before the clock was set back.
+            due = due | (JobRow.sent < now - stale_after) | (JobRow.sent > now)
         query = select(JobRow.id).where(*ready(now), due).order_by(*IN_TURN)
         with self._read() as session:
             return list(session.scalars(query))
@@ -45,14 +46,17 @@ class Dispatching(Sessions):
 
         They wait again; those that were tried `max_attempts` times fail with the cause, and
         those that someone asked to cancel are dismissed.
+
+        Where the clock was set back, leases and pauses that were written before are counted from
+        now: they would last for as long as the clock was ahead.
         """
-        query = (
-            select(JobRow)
-            .where(JobRow.state == JobState.RUNNING, JobRow.lease_until < now)
-            .with_for_update(skip_locked=True)
-        )
+        locked = select(JobRow).with_for_update(skip_locked=True)
+        from_later = locked.where(_is_from_later(now))
+        query = locked.where(JobRow.state == JobState.RUNNING, JobRow.lease_until < now)
         fates: dict[JobState, list[UUID]] = {state: [] for state in JobState}
         with self._write() as session:
+            for row in session.scalars(from_later):
+                _count_from(row, now)
             for row in session.scalars(query):
                 fates[_expire(row, now, max_attempts)].append(row.id)
         return Expired(
@@ -60,6 +64,24 @@ class Dispatching(Sessions):
             failed=tuple(fates[JobState.FAILED]),
             dismissed=tuple(fates[JobState.DISMISSED]),
         )
+
+
+def _is_from_later(now: datetime) -> ColumnElement[bool]:
+    """Condition on a job's row: its lease, or its pause, was written at a time yet to come."""
+    return or_(
+        (JobRow.state == JobState.RUNNING) & (JobRow.heartbeat > now),
+        (JobRow.state == JobState.ACCEPTED) & (JobRow.updated > now) & (JobRow.not_before > now),
+    )
+
+
+def _count_from(row: JobRow, now: datetime) -> None:
+    """Let a lease or a pause begin now, as long as it was meant to be."""
+    if row.state == JobState.RUNNING and row.lease_until and row.heartbeat:
+        row.lease_until = now + (row.lease_until - row.heartbeat)
+        row.heartbeat = now
+    elif row.not_before:
+        row.not_before = now + (row.not_before - row.updated)
+        row.updated = now
 
 
 def _expire(row: JobRow, now: datetime, max_attempts: int) -> JobState:

@@ -36,11 +36,15 @@ class Workers(Sessions):
 
     def workers_alive(self, within_s: float, *, host: str | None = None) -> int:
         """How many workers (of one host, if named) were seen in the last `within_s` seconds."""
-        since = self._clock() - timedelta(seconds=within_s)
+        now, within = self._clock(), timedelta(seconds=within_s)
         query = (
             select(func.count())
             .select_from(self._worker_row)
-            .where(self._worker_row.seen >= since, self._worker_row.stopping.is_(False))
+            .where(
+                # One seen at a time yet to come was seen before the clock was set back.
+                self._worker_row.seen.between(now - within, now + within),
+                self._worker_row.stopping.is_(False),
+            )
         )
         if host is not None:
             query = query.where(self._worker_row.id.endswith(f"@{host}", autoescape=True))
