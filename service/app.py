@@ -10,6 +10,7 @@ from typing import Any
 from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from pydantic.json_schema import models_json_schema
 
 import dlb_core
@@ -23,9 +24,23 @@ from dlb_core.report.document import RESEARCH_USE
 from service import errors
 from service.audit import Audit
 from service.dependencies import Services, open_services, require_own_job
+from service.figures import Figures
 from service.guard import Guard
 from service.intake import sweep
-from service.routes import artefacts, batches, control, events, health, jobs, models, webhooks
+from service.request_times import RequestTimes
+from service.routes import (
+    artefacts,
+    batches,
+    control,
+    corrections,
+    events,
+    health,
+    jobs,
+    metrics,
+    models,
+    pacs,
+    webhooks,
+)
 from service.security_headers import SecurityHeaders
 from service.security_scheme import secure
 from service.settings import ServiceSettings
@@ -34,7 +49,19 @@ from service.viewer import pages
 SWEEP_EVERY_S = 1800.0
 ROUTERS = [
     module.router
-    for module in (jobs, control, events, artefacts, batches, webhooks, models, health)
+    for module in (
+        jobs,
+        control,
+        events,
+        artefacts,
+        corrections,
+        batches,
+        pacs,
+        webhooks,
+        models,
+        health,
+        metrics,
+    )
 ]
 DESCRIPTION = f"""\
 Multiple sclerosis lesion segmentation from one T1w and one FLAIR image: submit a pair, watch the
@@ -55,14 +82,21 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         Where data, database, broker and weights are.
     """
 
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = await run_sync(open_services, settings)
         app.state.services = services
+        figures = Figures(services)
+        registry.register(figures)
         sweeper = asyncio.create_task(_keep_swept(services))
         try:
             yield
         finally:
+            registry.unregister(figures)
             sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await sweeper
@@ -87,6 +121,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     # The last one is the outermost: what the guard refuses is logged too.
     for layer in (Guard, Audit, SecurityHeaders):
         app.add_middleware(layer)
+    app.add_middleware(RequestTimes, registry=registry)
+    app.state.registry = registry
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app
 

@@ -22,6 +22,7 @@ QUIET = frozenset(
         f"{API}/models",
         f"{API}/models/{{model_id}}",
         f"{API}/openapi.json",
+        "/metrics",
     }
 )
 """Reading these is not logged, unless it is refused: they are asked for again and again."""
@@ -120,4 +121,4 @@ def _job(request: Request, answer: _Answer) -> str | None:
 def _artefact(request: Request) -> str | None:
     """The file that the path names, if it is one that we write."""
     name: Any = request.path_params.get("name")
-    return name if name in artefacts.ALL else None
+    return name if name in artefacts.ALL + artefacts.DICOM else None

@@ -46,6 +46,15 @@ class Bundles:
             raise JobNotFound("no such model: GET /v1/models lists those there are")
         return ModelDocument(**summary.model_dump(), manifest=manifest, card=self._card())
 
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as it is.
+
+        Raises
+        ------
+        CheckpointCorrupt
+        """
+        return self._manifest()[0]
+
     def _manifest(self) -> tuple[dict[str, Any], str]:
         """The manifest, and its digest."""
         try:

@@ -1,5 +1,6 @@
 """What routes are handed: the things that live as long as the app does."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,6 +9,8 @@ from fastapi import Depends, Request
 from dlb_core.errors import JobNotFound
 from dlb_core.jobs.batches.store import BatchStore
 from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.deliveries.courier import DeliveryCourier
+from dlb_core.jobs.deliveries.store import DeliveryStore
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.endings import Endings
 from dlb_core.jobs.layout import DataFolder
@@ -15,15 +18,19 @@ from dlb_core.jobs.queue import JobQueue
 from dlb_core.jobs.rounds import Rounds
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.sessions import NO_SUCH_JOB
+from dlb_core.jobs.tallies import Tallies
 from dlb_core.jobs.webhooks.courier import Courier
 from dlb_core.jobs.webhooks.store import WebhookStore
+from dlb_core.pacs.archives import Archive, read_archives
 from service.bundles import Bundles
 from service.callers import caller_of, job_named
 from service.events import JobFeed
 from service.gate import Gate
 from service.intake import Intake
+from service.pulls import Pulls
 from service.settings import ServiceSettings
 from service.space import UploadSpace
+from service.weights_watch import WeightsWatch
 
 TELL_EVERY_S = 1.0
 
@@ -40,6 +47,12 @@ class Services:
     endings: Rounds
     """Tells of jobs' ends."""
     courier: Courier
+    archives: Mapping[str, Archive]
+    """The picture archives that may be reached."""
+    deliveries: DeliveryStore
+    delivery_courier: DeliveryCourier
+    weights: WeightsWatch
+    tallies: Tallies
     queue: JobQueue
     dispatcher: Dispatcher
     space: UploadSpace
@@ -52,6 +65,11 @@ class Services:
         return Intake(self.settings, self.data, self.store, self.space)
 
     @property
+    def pulls(self) -> Pulls:
+        """What takes new jobs in from archives."""
+        return Pulls(self.intake, self.archives, self.deliveries)
+
+    @property
     def bundles(self) -> Bundles:
         """The installed weights."""
         return Bundles(self.settings.weights)
@@ -61,6 +79,7 @@ class Services:
         self.dispatcher.stop()
         self.endings.stop()
         self.courier.stop()
+        self.delivery_courier.stop()
         self.queue.close()
         self.store.close()
 
@@ -86,6 +105,11 @@ def open_services(settings: ServiceSettings) -> Services:
     endings = Rounds(Endings(engine).tell_all, name="endings", interval_s=TELL_EVERY_S)
     endings.start()
     courier.start()
+    archives = read_archives(settings.pacs_file)
+    deliveries = DeliveryStore(engine)
+    delivery_courier = DeliveryCourier(deliveries, archives, data)
+    if archives:
+        delivery_courier.start()
     space = UploadSpace(data.staging, spare=settings.min_free_bytes)
     gate = Gate.open(settings, data, engine)
     feed = JobFeed(store, max_listeners=settings.max_event_streams)
@@ -97,6 +121,11 @@ def open_services(settings: ServiceSettings) -> Services:
         webhooks=webhooks,
         endings=endings,
         courier=courier,
+        archives=archives,
+        deliveries=deliveries,
+        delivery_courier=delivery_courier,
+        weights=WeightsWatch(Bundles(settings.weights)),
+        tallies=Tallies(engine),
         queue=queue,
         dispatcher=dispatcher,
         space=space,
@@ -114,6 +143,14 @@ def services_of(request: Request) -> Services:
 
 def _intake(services: "ServicesDep") -> Intake:
     return services.intake
+
+
+def _pulls(services: "ServicesDep") -> Pulls:
+    return services.pulls
+
+
+def _deliveries(services: "ServicesDep") -> DeliveryStore:
+    return services.deliveries
 
 
 def _dispatcher(services: "ServicesDep") -> Dispatcher:
@@ -146,6 +183,8 @@ def _bundles(services: "ServicesDep") -> Bundles:
 
 ServicesDep = Annotated[Services, Depends(services_of)]
 IntakeDep = Annotated[Intake, Depends(_intake)]
+PullsDep = Annotated[Pulls, Depends(_pulls)]
+DeliveriesDep = Annotated[DeliveryStore, Depends(_deliveries)]
 DispatcherDep = Annotated[Dispatcher, Depends(_dispatcher)]
 DataDep = Annotated[DataFolder, Depends(_data)]
 StoreDep = Annotated[JobStore, Depends(_store)]

@@ -5,13 +5,15 @@ processes and restarts, and they outlast the jobs' rows.
 """
 
 from collections import Counter
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from dlb_core.contracts import JobState, Outcome
 from dlb_core.jobs.models import AttemptRow, JobRow
 from dlb_core.jobs.store.sessions import Sessions
+from dlb_core.jobs.store.turns import ready
 from dlb_core.jobs.tally_tables import TallyRow
 
 ENDED = "ended"
@@ -27,8 +29,25 @@ WAITING, WHOLE = "waiting", "whole_job"
 Tally = Counter[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Jobs that wait for nothing but a worker."""
+
+    jobs: int
+    oldest_s: float
+    """How long the first of them has waited; 0 where none does."""
+
+
 class Tallies(Sessions):
     """Reads them."""
+
+    def waiting(self) -> Waiting:
+        """How many jobs wait, and for how long."""
+        now = self._clock()
+        query = select(func.count(), func.min(JobRow.created)).where(*ready(now))
+        with self._read() as session:
+            count, oldest = session.execute(query).one()
+        return Waiting(count, 0.0 if oldest is None else max((now - oldest).total_seconds(), 0.0))
 
     def read(self) -> dict[str, dict[str, float]]:
         """Name -> label -> number."""

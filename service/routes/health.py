@@ -30,12 +30,17 @@ def ready(services: ServicesDep, response: Response) -> HealthDocument:
     database, and done when these come back. Without database, disk space or weights it is not
     ready.
     """
-    checks = tuple(_check(services, *needed) for needed in NEEDED)
+    checks = check_all(services)
     found = {check.status for check in checks}
     status = next(level for level in (Health.FAILED, Health.DEGRADED, Health.OK) if level in found)
     if status is Health.FAILED:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return HealthDocument(status=status, checks=checks)
+
+
+def check_all(services: Services) -> tuple[HealthCheck, ...]:
+    """Look at each thing that the service needs."""
+    return tuple(_check(services, *needed) for needed in NEEDED)
 
 
 def _check(
@@ -60,6 +65,7 @@ def _disk(services: Services) -> str:
 
 def _weights(services: Services) -> str:
     bundles = services.bundles
+    services.weights.check()
     # All that is served of a bundle is read, its card too.
     return ", ".join(bundles.document(summary.id).id for summary in bundles.summaries())
 

@@ -1,217 +1,182 @@
-"""Scores equal what a hand, or another library, computes."""
+"""/metrics: numbers that are true, last, and are those that dashboard and alerts ask for."""
 
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
-import cc3d
-import numpy as np
+import httpx
 import pytest
-from scipy.stats import pearsonr
-from sklearn.metrics import f1_score, precision_score, recall_score
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from service_kit import finish, make_bundle, service, submit, until
 
-from dlb_core.errors import GridMismatch
-from dlb_core.metrics import (
-    case_score,
-    dice,
-    hybrid_score,
-    lesion_wise_f1,
-    lesion_wise_fdr,
-    lesion_wise_tpr,
-    ppv,
-    tpr,
-    volume_correlation,
-    volume_difference,
-)
-from dlb_core.volume import Mask
+from dlb_core.artefacts import sha256_of
+from dlb_core.contracts import Role
+from dlb_core.documents import HealthDocument
+from service.dependencies import Services
 
-SHAPE = (12, 12, 12)
-EMPTY = np.zeros(SHAPE, dtype=bool)
-Metric = Callable[[Mask, Mask], float]
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+NAME = re.compile(r"\b(?:dlb|process)_[a-z_]+\b")
 
 
-def mask(*boxes: tuple[slice | int, slice | int, slice | int]) -> Mask:
-    """A mask that is true in the given boxes."""
-    result = np.zeros(SHAPE, dtype=bool)
-    for box in boxes:
-        result[box] = True
-    return result
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop that uvicorn uses."""
+    return "asyncio"
 
 
-REFERENCE = mask((0, 0, slice(0, 4)), (6, 6, 6), (10, 10, slice(8, 10)))
-"""Three lesions of 4, 1 and 2 voxels."""
-PREDICTION = mask((0, 0, slice(2, 8)), (3, 3, 3), (10, 10, slice(9, 10)), (10, 0, 0))
-"""Four lesions: two touch the reference (2 of 6 and 1 of 1 voxels right), two do not."""
+def numbers(answer: httpx.Response) -> dict[str, float]:
+    """`name{label=value}` -> number, as Prometheus reads them."""
+    found = {}
+    for family in text_string_to_metric_families(answer.text):
+        for sample in family.samples:
+            labels = ",".join(f"{key}={value}" for key, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    return found
 
 
-def test_voxel_wise_scores_of_a_worked_example() -> None:
-    """TP 3, FP 6, FN 4."""
-    assert dice(PREDICTION, REFERENCE) == pytest.approx(6 / 16)
-    assert ppv(PREDICTION, REFERENCE) == pytest.approx(3 / 9)
-    assert tpr(PREDICTION, REFERENCE) == pytest.approx(3 / 7)
-    assert volume_difference(PREDICTION, REFERENCE) == pytest.approx(2 / 7)
+async def one_success_one_failure(client: httpx.AsyncClient, services: Services) -> UUID:
+    """Two jobs that ended; returns the good one. Both are told of."""
+    good, bad = [UUID((await submit(client)).json()["id"]) for _ in range(2)]
+    finish(services, good)
+    claim = services.store.claim(bad, 60.0)
+    assert claim is not None
+    services.store.retry_or_fail(claim, "out-of-memory", "no", max_attempts=1)
+    told_of(services, "successful -", "failed out-of-memory")
+    return good
 
 
-def test_lesion_wise_scores_of_a_worked_example() -> None:
-    """Two of three lesions found; two of four predicted ones are not there."""
-    assert lesion_wise_tpr(PREDICTION, REFERENCE) == pytest.approx(2 / 3)
-    assert lesion_wise_fdr(PREDICTION, REFERENCE) == pytest.approx(2 / 4)
-    assert lesion_wise_f1(PREDICTION, REFERENCE) == pytest.approx(4 / 7)
+def told_of(services: Services, *ends: str) -> None:
+    """Wait until the service has told of these ends."""
+    services.endings.wake()
+    until(lambda: set(ends) <= services.tallies.read().get("ended", {}).keys())
 
 
-def test_case_score_of_a_worked_example() -> None:
-    """Equation 5 without its correlation, over the 0.75 that then remain."""
-    parts = (6 / 16) / 8 + (3 / 9) / 8 + (1 - 2 / 4) / 4 + (2 / 3) / 4
+@pytest.mark.anyio
+async def test_they_say_what_happened_once_and_do_not_forget(tmp_path: Path) -> None:
+    """A counter that falls when an old job is deleted would show ends that never were."""
+    async with service(tmp_path) as (client, services):
+        good = await one_success_one_failure(client, services)
+        await submit(client)
+        services.store.worker_seen("worker-1")
+        before = numbers(await client.get("/metrics"))
+        await client.delete(f"/v1/jobs/{good}")
+        after = numbers(await client.get("/metrics"))
 
-    assert case_score(PREDICTION, REFERENCE) == pytest.approx(parts / 0.75)
-    assert case_score(REFERENCE, REFERENCE) == pytest.approx(1)
-
-
-def test_an_empty_mask_scores_no_better_than_a_wrong_one() -> None:
-    """Without a predicted lesion there is no false one: silence must not pay."""
-    assert case_score(EMPTY, REFERENCE) == case_score(mask((5, 0, 0)), REFERENCE) == 0
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_lesion_wise_scores_equal_a_count_by_cc3d(seed: int) -> None:
-    """Another library's components, matched pair by pair."""
-    rng = np.random.default_rng(seed)
-    prediction, reference = rng.random((2, *SHAPE)) < 0.03
-    ours, theirs = (cc3d.connected_components(m, connectivity=26) for m in (prediction, reference))
-    pairs = {(p, r) for p, r in zip(ours.ravel(), theirs.ravel(), strict=True) if p and r}
-
-    found, right = len({r for _, r in pairs}), len({p for p, _ in pairs})
-
-    assert 0 < found < theirs.max()
-    assert lesion_wise_tpr(prediction, reference) == pytest.approx(found / theirs.max())
-    assert lesion_wise_fdr(prediction, reference) == pytest.approx(1 - right / ours.max())
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_voxel_wise_scores_equal_scikit_learns(seed: int) -> None:
-    """An independent implementation guards against a swapped argument."""
-    rng = np.random.default_rng(seed)
-    prediction, reference = rng.random((2, *SHAPE)) < (0.2, 0.1)[seed % 2]
-    truth, ours = reference.ravel(), prediction.ravel()
-
-    assert dice(prediction, reference) == pytest.approx(f1_score(truth, ours))
-    assert ppv(prediction, reference) == pytest.approx(precision_score(truth, ours))
-    assert tpr(prediction, reference) == pytest.approx(recall_score(truth, ours))
+    expected = {
+        "dlb_jobs{state=accepted}": 1,
+        "dlb_queue_depth{}": 1,
+        "dlb_workers_alive{}": 1,
+        "dlb_jobs_ended_total{code=-,state=successful}": 1,
+        "dlb_jobs_ended_total{code=out-of-memory,state=failed}": 1,
+        "dlb_attempts_total{outcome=failed}": 1,
+        "dlb_stage_seconds_count{stage=whole_job}": 1,
+        "dlb_stage_seconds_bucket{le=+Inf,stage=waiting}": 1,
+        "dlb_check_ok{check=broker}": 0,
+        "dlb_check_ok{check=database}": 1,
+        "dlb_http_request_seconds_count{method=POST,route=/v1/jobs,status=2xx}": 3,
+    }
+    assert {name: before[name] for name in expected} == expected
+    assert "dlb_broker_hints{}" not in before
+    assert any(name.startswith("dlb_model_info{name=Test Bundle,sha256=") for name in before)
+    kept = [name for name in before if name.startswith(("dlb_jobs_ended", "dlb_stage"))]
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert after["dlb_jobs{state=successful}"] == 0
 
 
-def test_a_perfect_prediction_scores_one() -> None:
-    assert dice(REFERENCE, REFERENCE) == 1
-    assert ppv(REFERENCE, REFERENCE) == 1
-    assert tpr(REFERENCE, REFERENCE) == 1
-    assert lesion_wise_tpr(REFERENCE, REFERENCE) == 1
-    assert lesion_wise_fdr(REFERENCE, REFERENCE) == 0
-    assert lesion_wise_f1(REFERENCE, REFERENCE) == 1
-    assert volume_difference(REFERENCE, REFERENCE) == 0
+@pytest.mark.anyio
+async def test_stage_times_come_from_the_attempt_that_succeeded(tmp_path: Path) -> None:
+    """A histogram whose buckets do not add up shows percentiles of nothing."""
+    async with service(tmp_path) as (client, services):
+        job = UUID((await submit(client)).json()["id"])
+        claim = services.store.claim(job, 60.0)
+        assert claim is not None
+        services.store.finish(claim, [], {}, stage_s={"inference": 45.0, "reporting": 2.0})
+        told_of(services, "successful -")
+        found = numbers(await client.get("/metrics"))
+
+    buckets = {
+        float(re.search(r"le=([^,]+)", name)[1]): value  # type: ignore[index]
+        for name, value in found.items()
+        if name.startswith("dlb_stage_seconds_bucket") and "inference" in name
+    }
+    assert buckets[30.0] == 0
+    assert buckets[60.0] == buckets[float("inf")] == 1
+    assert found["dlb_stage_seconds_sum{stage=inference}"] == 45.0
+    assert found["dlb_stage_seconds_sum{stage=reporting}"] == 2.0
 
 
-def test_a_prediction_elsewhere_scores_zero() -> None:
-    elsewhere = mask((5, 0, 0))
+@pytest.mark.anyio
+async def test_where_keys_are_asked_for_numbers_need_one_too(tmp_path: Path) -> None:
+    """How busy a hospital is, and with which failures, is not for everybody."""
+    async with service(tmp_path) as (client, services):
+        key = services.gate.keys.create("prometheus", Role.READ)[1]
+        refused = await client.get("/metrics")
+        answer = await client.get("/metrics", headers={"Authorization": f"Bearer {key}"})
 
-    assert dice(elsewhere, REFERENCE) == 0
-    assert lesion_wise_tpr(elsewhere, REFERENCE) == 0
-    assert lesion_wise_fdr(elsewhere, REFERENCE) == 1
-    assert lesion_wise_f1(elsewhere, REFERENCE) == 0
+    assert (refused.status_code, answer.status_code) == (401, 200)
+    assert "dlb_queue_depth 0.0" in answer.text
 
 
-@pytest.mark.parametrize(
-    ("metric", "both", "no_prediction", "no_reference"),
-    [
-        (dice, 1, 0, 0),
-        (ppv, np.nan, np.nan, 0),
-        (tpr, np.nan, 0, np.nan),
-        (lesion_wise_tpr, np.nan, 0, np.nan),
-        (lesion_wise_fdr, np.nan, np.nan, 1),
-        (lesion_wise_f1, 1, 0, 0),
-        (case_score, 1, 0, 0),
-        (volume_difference, 0, -1, np.inf),
-    ],
-)
-def test_empty_masks_score_as_documented(
-    metric: Metric, both: float, no_prediction: float, no_reference: float
+@pytest.mark.anyio
+async def test_dashboard_and_alerts_ask_for_numbers_that_there_are(tmp_path: Path) -> None:
+    """A renamed number leaves an empty panel, and an alert that never comes."""
+    async with service(tmp_path) as (client, services):
+        await one_success_one_failure(client, services)
+        there = {name.partition("{")[0] for name in numbers(await client.get("/metrics"))}
+
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
+    asked = set(NAME.findall(" ".join(_expressions(dashboard, rules))))
+    assert len(asked) >= 10
+    assert asked <= there
+    places = [panel["gridPos"] for panel in dashboard["panels"]]
+    cells = [(x, y) for place in places for x, y in _cells(place)]
+    assert len(cells) == len(set(cells)), "two panels lie on each other"
+
+
+@pytest.mark.anyio
+async def test_weights_that_were_altered_make_it_unready_until_they_are_mended(
+    tmp_path: Path,
 ) -> None:
-    """A lesion-free patient is a real case; what it scores must be a decision, not an accident."""
-    assert metric(EMPTY, EMPTY) == pytest.approx(both, nan_ok=True)
-    assert metric(EMPTY, REFERENCE) == pytest.approx(no_prediction, nan_ok=True)
-    assert metric(PREDICTION, EMPTY) == pytest.approx(no_reference, nan_ok=True)
+    """Every job would fail, hours later: better to say so now."""
+    folder = make_bundle(tmp_path / "weights")
+    weights = folder / "generic.safetensors"
+    weights.write_bytes(b"weights")
+    entry = {"file": weights.name, "size_bytes": 7, "sha256": sha256_of(weights)}
+    manifest = {"name": "T", "version": "1", "description": "d", "networks": [entry]}
+
+    def checked(answer: httpx.Response) -> tuple[int, str]:
+        document = HealthDocument.model_validate_json(answer.content)
+        return answer.status_code, next(c.detail for c in document.checks if c.name == "weights")
+
+    async with service(tmp_path) as (client, _):
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        sound = checked(await client.get("/health/ready"))
+        weights.write_bytes(b"wEights")
+        altered = checked(await client.get("/health/ready"))
+        weights.unlink()
+        missing = checked(await client.get("/health/ready"))
+        weights.write_bytes(b"weights")
+        mended = checked(await client.get("/health/ready"))
+
+    assert sound[0] == mended[0] == 200
+    assert (altered[0], missing[0]) == (503, 503)
+    assert "altered" in altered[1]
+    assert "missing" in missing[1]
 
 
-@pytest.mark.parametrize(
-    "metric",
-    [
-        dice,
-        ppv,
-        tpr,
-        lesion_wise_tpr,
-        lesion_wise_fdr,
-        lesion_wise_f1,
-        volume_difference,
-        case_score,
-    ],
-)
-def test_masks_on_two_grids_are_refused(metric: Metric) -> None:
-    """numpy would broadcast (12, 12, 1) silently."""
-    with pytest.raises(GridMismatch, match="resample"):
-        metric(EMPTY, EMPTY[:, :, :1])
+def _expressions(dashboard: dict[str, Any], rules: dict[str, Any]) -> Iterable[str]:
+    for panel in dashboard["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+    for group in rules["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
 
 
-def test_lesions_that_only_neighbour_do_not_meet() -> None:
-    """Detection needs a shared voxel; touching corners is not finding."""
-    assert lesion_wise_tpr(mask((1, 1, 1)), mask((2, 2, 2))) == 0
-
-
-def test_volume_correlation_of_a_worked_example() -> None:
-    """Deviations (-1, 0, 1) and (-1, -1, 2): 3 / sqrt(2 * 6)."""
-    assert volume_correlation([1, 2, 3], [2, 2, 5]) == pytest.approx(3 / np.sqrt(12))
-
-
-def test_volume_correlation_equals_scipys() -> None:
-    """An independent implementation."""
-    ours, theirs = np.random.default_rng(0).lognormal(size=(2, 9))
-
-    assert volume_correlation(ours, theirs) == pytest.approx(pearsonr(ours, theirs).statistic)
-
-
-def test_volumes_in_proportion_correlate_fully() -> None:
-    assert volume_correlation([1, 2, 5], [10, 20, 50]) == pytest.approx(1)
-    assert volume_correlation([1, 2, 5], [-1, -2, -5]) == pytest.approx(-1)
-
-
-@pytest.mark.parametrize(("ours", "theirs"), [([], []), ([1], [2]), ([1, 1], [1, 2])])
-def test_correlation_is_undefined_without_spread(ours: list[float], theirs: list[float]) -> None:
-    assert np.isnan(volume_correlation(ours, theirs))
-
-
-def test_volumes_that_cannot_be_paired_are_refused() -> None:
-    with pytest.raises(GridMismatch, match="every case"):
-        volume_correlation([1, 2], [1, 2, 3])
-
-
-def test_hybrid_score_weighs_as_equation_5_does() -> None:
-    score = hybrid_score(
-        dice=0.8, ppv=0.4, lesion_wise_fdr=0.2, lesion_wise_tpr=0.6, correlation=0.9
-    )
-
-    assert score == pytest.approx(0.1 + 0.05 + 0.2 + 0.15 + 0.225)
-
-
-@pytest.mark.parametrize(
-    ("scores", "hybrid"),
-    [
-        ((0.365, 0.695, 0.362, 0.338, 0.595), 0.526),
-        ((0.483, 0.725, 0.556, 0.520, 0.649), 0.554),
-        ((0.601, 0.775, 0.299, 0.484, 0.780), 0.663),
-    ],
-    ids=["nicMSlesions", "DeepMedic", "DeepLesionBrain"],
-)
-def test_hybrid_score_reproduces_the_papers_table_7(
-    scores: tuple[float, float, float, float, float], hybrid: float
-) -> None:
-    """LFPR enters as a false discovery rate: that reading alone fits the printed scores."""
-    names = ("dice", "ppv", "lesion_wise_fdr", "lesion_wise_tpr", "correlation")
-
-    score = hybrid_score(**dict(zip(names, scores, strict=True)))
-
-    assert score == pytest.approx(hybrid, abs=0.001)
+def _cells(place: dict[str, int]) -> Iterable[tuple[int, int]]:
+    for x in range(place["x"], place["x"] + place["w"]):
+        for y in range(place["y"], place["y"] + place["h"]):
+            yield x, y
