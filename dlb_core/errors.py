@@ -78,6 +78,18 @@ class SeriesDefective(InputError):
     code = "series-defective"
 
 
+class StudyNotFound(InputError):
+    """The picture archive has no such study."""
+
+    code = "study-not-found"
+
+
+class UnknownArchive(InputError):
+    """The operator has set up no picture archive of this name."""
+
+    code = "unknown-archive"
+
+
 class QualityFailed(InputError):
     """A quality check failed, and the caller did not ask to go on regardless."""
 
@@ -168,6 +180,12 @@ class WebhookNotFound(JobNotFound):
 
 class MessageNotFound(JobNotFound):
     """No message of that name."""
+
+
+class DeliveryNotFound(JobNotFound):
+    """No delivery of that id."""
+
+    code = "delivery-not-found"
 
 
 class JobNotFinished(InputError):
@@ -306,6 +324,12 @@ class StoreUnavailable(TransientError):
     """The job store or the message broker does not answer."""
 
     code = "store-unavailable"
+
+
+class PacsUnavailable(TransientError):
+    """A picture archive does not answer, or not as it should."""
+
+    code = "pacs-unavailable"
 
 
 class QueueFull(TransientError):

@@ -144,7 +144,7 @@ class Intake:
         job_id = uuid4()
         boundary = boundary_of(request.headers.get("content-type"))
         expected = self._expected_bytes(request)
-        await run_sync(self._require_place, sender)
+        await run_sync(self.require_place, sender)
         with (
             self.space.reserve(expected) as reservation,
             staging_folder(self.data.staging, str(job_id)) as folder,
@@ -155,7 +155,7 @@ class Intake:
                 self._admit, job_id, folder, form, sender, reservation, limiter=held_back
             )
 
-    def _require_place(self, sender: Sender) -> None:
+    def require_place(self, sender: Sender) -> None:
         """Refuse, before anything is read, what could not be kept; a repeated request can be."""
         key = sender.scoped_key
         if key is None or self.store.find_by_key(key) is None:
@@ -200,14 +200,14 @@ class Intake:
     ) -> Admission:
         """Check a received form and make it a job, unless it is one already."""
         asked = read_form(form)
-        known = self._known(sender, asked)
+        known = self.known(sender, asked)
         if known is not None:
             return known
         images = {part: file.path for part, file in form.files.items()}
         if is_dicom(images):
             with disk_errors():
                 images = self._unfold(images, folder, asked, reservation)
-        return self._keep(job_id, folder, images, asked, sender)
+        return self.keep(job_id, folder, images, asked, sender)
 
     def _unfold(
         self, parts: dict[str, Path], folder: Path, asked: Asked, reservation: Reservation
@@ -222,7 +222,7 @@ class Intake:
             on_bytes=reservation.take,
         )
 
-    def _keep(
+    def keep(
         self, job_id: UUID, folder: Path, images: dict[str, Path], asked: Asked, sender: Sender
     ) -> Admission:
         """Check two images, move them in, and promise to work on them."""
@@ -251,7 +251,7 @@ class Intake:
         logger.info("job_accepted", extra={"job_id": job_id})
         return Admission(record, replayed=False)
 
-    def _known(self, sender: Sender, asked: Asked) -> Admission | None:
+    def known(self, sender: Sender, asked: Asked) -> Admission | None:
         """The job that the same request made before, if it did."""
         key = sender.scoped_key
         record = None if key is None else self.store.find_by_key(key)
@@ -265,7 +265,7 @@ class Intake:
         return Admission(record, replayed=True)
 
     def _known_surely(self, sender: Sender, asked: Asked) -> Admission:
-        known = self._known(sender, asked)
+        known = self.known(sender, asked)
         if known is None:
             raise TransientError("the job of this Idempotency-Key was just deleted: send it again")
         return known

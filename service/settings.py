@@ -32,6 +32,8 @@ class ServiceSettings(BaseModel):
     """MiB that an archive of DICOM files may hold."""
     dicom_identity: Literal["remove", "keep"] = "remove"
     """Whether patient and study attributes of DICOM are kept for the results."""
+    pacs_file: Path | None = None
+    """TOML file of the picture archives that may be reached; None: none may."""
     min_free_mb: Annotated[int, Field(ge=0)] = 1024
     """MiB that must stay free on the data folder's disk."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000

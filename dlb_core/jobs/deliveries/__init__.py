@@ -1,0 +1,1 @@
+"""Deliveries of results to picture archives: rows of their own, apart from the jobs'."""

@@ -1,0 +1,1 @@
+"""Talk to picture archives by DICOMweb: find, fetch and store."""

@@ -1,0 +1,153 @@
+"""Picture archives: fetch a study from one, and deliver results to it."""
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Response
+
+from dlb_core.documents import API, JobDocument
+from dlb_core.errors import (
+    BadOption,
+    DeliveryNotFound,
+    DiskFull,
+    GeometryAmbiguous,
+    GridMismatch,
+    IdempotencyConflict,
+    ImplausibleImage,
+    JobNotFound,
+    PacsUnavailable,
+    QueueFull,
+    SeriesAmbiguous,
+    SeriesDefective,
+    SeriesMissing,
+    StoreUnavailable,
+    StudyNotFound,
+    UnknownArchive,
+    UnreadableImage,
+    UploadTooLarge,
+)
+from dlb_core.pacs.documents import (
+    ArchiveList,
+    DeliveryDocument,
+    DeliveryList,
+    DeliveryRequest,
+    PullRequest,
+)
+from service.callers import CallerDep
+from service.dependencies import DeliveriesDep, DispatcherDep, PullsDep, ServicesDep, StoreDep
+from service.errors import describe
+from service.intake import Sender
+from service.presentation import job_document, respond
+from service.routes.jobs import (
+    JOB_HEADERS,
+    LOCATION,
+    REPLAYED,
+    IdempotencyKey,
+    admission_headers,
+)
+
+router = APIRouter(prefix=API, tags=["archives"])
+
+ArchiveName = Annotated[str, Path(max_length=32, pattern="^[A-Za-z0-9_-]+$")]
+
+
+@router.get("/archives", response_model=ArchiveList)
+def list_archives(services: ServicesDep) -> Response:
+    """Name the picture archives that the operator has set up."""
+    return respond(ArchiveList(archives=tuple(sorted(services.archives))))
+
+
+@router.post(
+    "/archives/{archive}/jobs",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=JobDocument,
+    responses={
+        200: {
+            "headers": LOCATION | JOB_HEADERS | REPLAYED,
+            "description": "The same request came before: its job, as it stands",
+        },
+        202: {"headers": LOCATION | JOB_HEADERS, "description": "The job waits for a worker"},
+        **describe(
+            UploadTooLarge,
+            BadOption,
+            UnknownArchive,
+            StudyNotFound,
+            UnreadableImage,
+            ImplausibleImage,
+            GeometryAmbiguous,
+            GridMismatch,
+            SeriesMissing,
+            SeriesAmbiguous,
+            SeriesDefective,
+            IdempotencyConflict,
+            PacsUnavailable,
+            StoreUnavailable,
+            QueueFull,
+            DiskFull,
+        ),
+    },
+)
+async def pull_study(
+    archive: ArchiveName,
+    asked: PullRequest,
+    pulls: PullsDep,
+    dispatcher: DispatcherDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Fetch a study's T1w and FLAIR series from an archive, and accept them as one case.
+
+    Only these two series are fetched; they are chosen as those of an uploaded study are. The
+    answer comes when they are there.
+    """
+    admission = await pulls.accept(archive, asked, Sender(caller.owner, idempotency_key))
+    dispatcher.wake()
+    return respond(
+        job_document(admission.record),
+        status=HTTPStatus.OK if admission.replayed else HTTPStatus.ACCEPTED,
+        headers=admission_headers(admission),
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/deliveries",
+    response_model=DeliveryList,
+    responses=describe(JobNotFound, StoreUnavailable),
+)
+def list_deliveries(job_id: UUID, store: StoreDep, deliveries: DeliveriesDep) -> Response:
+    """Tell where a job's DICOM results are being sent, and what came of it."""
+    store.get(job_id)
+    return respond(DeliveryList(deliveries=tuple(deliveries.of_job(job_id))))
+
+
+@router.post(
+    "/jobs/{job_id}/deliveries",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=DeliveryDocument,
+    responses=describe(JobNotFound, UnknownArchive, StoreUnavailable),
+)
+def order_delivery(job_id: UUID, order: DeliveryRequest, services: ServicesDep) -> Response:
+    """Have a job's DICOM results sent to an archive once they are there.
+
+    The same order given again changes nothing. The archive must have the study that the job's
+    series belong to.
+    """
+    services.pulls.archive(order.archive)
+    made = services.deliveries.order(job_id, order.archive)
+    services.delivery_courier.wake()
+    return respond(made, status=HTTPStatus.ACCEPTED)
+
+
+@router.post(
+    "/jobs/{job_id}/deliveries/{delivery_id}/replay",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=DeliveryDocument,
+    responses=describe(JobNotFound, DeliveryNotFound, StoreUnavailable),
+)
+def replay_delivery(job_id: UUID, delivery_id: UUID, services: ServicesDep) -> Response:
+    """Deliver again, now, whatever became of it before."""
+    services.store.get(job_id)
+    made = services.deliveries.replay(job_id, delivery_id)
+    services.delivery_courier.wake()
+    return respond(made, status=HTTPStatus.ACCEPTED)
