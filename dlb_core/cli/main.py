@@ -10,6 +10,7 @@ from dlb_core import __version__
 from dlb_core.cli import (
     batch,
     bundle,
+    compare,
     dataset,
     demo,
     evaluate,
@@ -39,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dlb {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    using = (segment, view, serve, keys, purge, submit, batch, demo, sample)
+    using = (segment, compare, view, serve, keys, purge, submit, batch, demo, sample)
     making = (bundle, dataset, train, evaluate)
     for module in using + making:
         module.add_parser(subparsers)

@@ -1,0 +1,1 @@
+"""Compare two visits of one person: what is new, larger, smaller, gone."""

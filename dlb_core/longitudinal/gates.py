@@ -1,0 +1,211 @@
+"""May these two visits be compared? What differs between them that is not the patient.
+
+A failed check refuses the comparison unless the caller overrides it. NIfTI files name no scanner:
+its stand-ins are the voxels, how unevenly the two FLAIRs are lit, and the noise of their
+difference.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from dlb_core.errors import QualityFailed
+from dlb_core.longitudinal.limits import MODEL_SHA256
+from dlb_core.longitudinal.visit import Visit
+from dlb_core.report.document import CheckStatus, QualityCheck
+
+VOXEL_RATIO = 1.25, 2.0
+"""Largest ratio of the FLAIRs' voxel sizes that passes, and that only warns."""
+BRAIN_CHANGE_PERCENT = 5.0, 12.0
+DISAGREEMENT_MM = 0.5, 1.5
+BRAIN_DICE = 0.95, 0.90
+FIELD_SD = 0.15, 0.40
+NOISE = 0.04, 0.08
+"""Of the smoothed difference, white matter = 1."""
+
+
+def check_records(first: Visit, second: Visit) -> tuple[QualityCheck, ...]:
+    """What the two results' own records say."""
+    return tuple(_records(first, second))
+
+
+def check_images(
+    *, disagreement_mm: float, brain_dice: float, field_sd: float, noise: float
+) -> tuple[QualityCheck, ...]:
+    """What showed when the images were brought together."""
+    return (
+        _at_most(
+            "registration",
+            "Registration there and back",
+            disagreement_mm,
+            DISAGREEMENT_MM,
+            "The two visits do not align: look at the slices before trusting any change.",
+            unit="mm",
+        ),
+        _check(
+            "same_head",
+            "Brains overlap (Dice)",
+            round(brain_dice, 4),
+            brain_dice >= BRAIN_DICE[0],
+            brain_dice >= BRAIN_DICE[1],
+            f">= {BRAIN_DICE[0]:g} (fail < {BRAIN_DICE[1]:g})",
+            "The brains do not cover one another: are these two visits of one person?",
+        ),
+        _at_most(
+            "sensitivity",
+            "FLAIR sensitivity, difference",
+            field_sd,
+            FIELD_SD,
+            "The two FLAIRs are lit very differently, as by another scanner or coil.",
+        ),
+        _at_most(
+            "difference_noise",
+            "FLAIR difference, noise over white matter",
+            noise,
+            NOISE,
+            "The two FLAIRs differ everywhere, as by another scanner or sequence: small changes "
+            "will be missed.",
+        ),
+    )
+
+
+def require_comparable(checks: Iterable[QualityCheck]) -> None:
+    """Refuse what must not be compared.
+
+    Raises
+    ------
+    QualityFailed
+        Names each check that failed.
+    """
+    failed = [check for check in checks if check.status is CheckStatus.FAIL]
+    if failed:
+        reasons = " ".join(f"{check.title}: {check.message}" for check in failed)
+        raise QualityFailed(f"These visits cannot be compared. {reasons}")
+
+
+def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
+    one, other = first.report.model.sha256, second.report.model.sha256
+    yield _check(
+        "model",
+        "Same networks at both visits",
+        None,
+        one == other,
+        False,
+        "one digest",
+        "The visits were segmented by different networks: segment the earlier one again.",
+    )
+    yield _check(
+        "limits",
+        "Limits of noise measured with these networks",
+        None,
+        one == MODEL_SHA256,
+        True,
+        "one digest",
+        "The smallest detectable change was measured with other networks: run "
+        "benchmarks/bench_longitudinal.py with these.",
+    )
+    yield _resolution(first, second)
+    yield _protocol(first, second)
+    yield _check(
+        "two_scans",
+        "Two different FLAIR scans",
+        None,
+        first.input("FLAIR").sha256 != second.input("FLAIR").sha256,
+        True,
+        "two digests",
+        "Both visits hold the same FLAIR file.",
+    )
+    volumes = [visit.report.totals.brain_volume_ml for visit in (first, second)]
+    yield _at_most(
+        "brain_volume",
+        "Brain volume, difference",
+        100 * abs(volumes[1] - volumes[0]) / max(*volumes, 1e-6),
+        BRAIN_CHANGE_PERCENT,
+        "The brain's volume differs by more than disease explains: are these two visits of one "
+        "person, and both brains whole?",
+        unit="%",
+    )
+    doubts = sum(
+        check.status is not CheckStatus.PASS
+        for visit in (first, second)
+        for check in visit.report.quality
+    )
+    yield _check(
+        "single_visits",
+        "Quality checks of the single visits with a remark",
+        float(doubts),
+        doubts == 0,
+        True,
+        "none",
+        "See the single visits' own reports.",
+    )
+
+
+def _resolution(first: Visit, second: Visit) -> QualityCheck:
+    sizes = [sorted(visit.input("FLAIR").voxel_sizes_mm) for visit in (first, second)]
+    ratio = max(max(a / b, b / a) for a, b in zip(*sizes, strict=True))
+    return _at_most(
+        "resolution",
+        "FLAIR voxel sizes, largest ratio",
+        ratio,
+        VOXEL_RATIO,
+        "The FLAIRs differ in resolution. Both were blurred to one, which hides small changes.",
+    )
+
+
+def _protocol(first: Visit, second: Visit) -> QualityCheck:
+    same = all(
+        first.input(role).shape == second.input(role).shape
+        and max(
+            abs(a - b)
+            for a, b in zip(
+                first.input(role).voxel_sizes_mm, second.input(role).voxel_sizes_mm, strict=True
+            )
+        )
+        < 0.01
+        for role in ("T1w", "FLAIR")
+    )
+    return _check(
+        "protocol",
+        "Same matrix and voxels at both visits",
+        None,
+        same,
+        True,
+        "both images alike",
+        "Another protocol, perhaps another scanner: volumes of unchanged lesions may differ.",
+    )
+
+
+def _at_most(
+    name: str,
+    title: str,
+    value: float,
+    limits: tuple[float, float],
+    message: str,
+    *,
+    unit: str = "",
+) -> QualityCheck:
+    asked = f"<= {limits[0]:g} (fail > {limits[1]:g})"
+    good, usable = value <= limits[0], value <= limits[1]
+    return _check(name, title, round(value, 4), good, usable, asked, message, unit=unit)
+
+
+def _check(
+    name: str,
+    title: str,
+    value: float | None,
+    good: bool,
+    usable: bool,
+    asked: str,
+    message: str,
+    *,
+    unit: str = "",
+) -> QualityCheck:
+    status = CheckStatus.PASS if good else CheckStatus.WARN if usable else CheckStatus.FAIL
+    return QualityCheck(
+        name=name,
+        title=title,
+        status=status,
+        value=value,
+        unit=unit,
+        threshold=asked,
+        message="" if good else message,
+    )
