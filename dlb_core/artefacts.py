@@ -30,6 +30,7 @@ LESION_TABLE = "lesions.csv"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 REPORT_PDF = "report.pdf"
+REPORT_FHIR = "report.fhir.json"
 RUN_JSON = "run.json"
 DICOM_SEG = "lesions.seg.dcm"
 DICOM_SR = "measurements.sr.dcm"
@@ -40,6 +41,7 @@ MEDIA_TYPES = {
     ".nii.gz": "application/gzip",
     ".txt": "text/plain; charset=utf-8",
     ".csv": "text/csv; charset=utf-8",
+    ".fhir.json": "application/fhir+json",
     ".json": "application/json",
     ".html": "text/html; charset=utf-8",
     ".pdf": "application/pdf",
@@ -52,6 +54,7 @@ ALL = (
     REPORT_JSON,
     REPORT_HTML,
     REPORT_PDF,
+    REPORT_FHIR,
     LESION_TABLE,
     MASK_FLAIR,
     MASK_T1W,

@@ -129,6 +129,14 @@ class SegmentationOptions(Message):
     ignore_quality_failures: Annotated[
         bool, Field(description="go on although a quality check failed")
     ] = False
+    robustness: Annotated[
+        bool,
+        Field(
+            description="segment the case three more times, blurred, in 3 mm slices and with "
+            "weaker contrast, and report how far the volume moves; inference takes four times "
+            "as long"
+        ),
+    ] = False
 
 
 class ArtefactEntry(Message):

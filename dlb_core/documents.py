@@ -21,7 +21,7 @@ from dlb_core.contracts import (
     SegmentationOptions,
     Stage,
 )
-from dlb_core.report.document import Report, Totals
+from dlb_core.report.document import Correction, Report, Totals
 
 API = "/v1"
 """Every path but the health checks' lies below this."""
@@ -106,6 +106,9 @@ class JobLinks(Message):
     events: Annotated[str, Field(description="stream of the job's changes")]
     results: Annotated[str | None, Field(description="once the job is successful")] = None
     report: Annotated[str | None, Field(description="report.html, once successful")] = None
+    corrections: Annotated[
+        str | None, Field(description="POST an edited mask here, once the job is successful")
+    ] = None
     retry: Annotated[str | None, Field(description="POST here to try again, while possible")] = None
 
 
@@ -325,10 +328,39 @@ class ArtefactDocument(ArtefactEntry):
     href: str
 
 
+class VersionLinks(Message):
+    """Where to go from a version."""
+
+    results: str
+    report: Annotated[str, Field(description="report.html")]
+    view: Annotated[str, Field(description="the viewer's page")]
+
+
+class VersionDocument(Message):
+    """One version of a job's results: the networks' own is 1, a reader's are those after it."""
+
+    version: Annotated[int, Field(ge=1)]
+    totals: Totals
+    correction: Annotated[
+        Correction | None, Field(description="who edited the mask, when and what; null: nobody")
+    ] = None
+    links: VersionLinks
+
+
+class VersionList(Message):
+    """All versions of a job's results, oldest first."""
+
+    versions: tuple[VersionDocument, ...]
+
+
 class ResultsDocument(Message):
-    """A successful job's report and files."""
+    """A successful job's report and files, of one version."""
 
     id: UUID
+    version: Annotated[int, Field(ge=1, description="1: the networks' own result")] = 1
+    versions: Annotated[
+        tuple[VersionDocument, ...], Field(description="all there are, oldest first")
+    ] = ()
     report: Report
     artefacts: tuple[ArtefactDocument, ...]
 

@@ -236,6 +236,16 @@ class CorrectionsExist(InputError):
     code = "corrections-exist"
 
 
+class CorrectionFailed(InputError):
+    """A mask that no version can be made of; `code` is the cause's own."""
+
+    code = "correction-failed"
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class IdempotencyConflict(InputError):
     """The idempotency key came before, with another request."""
 

@@ -25,6 +25,7 @@ from dlb_core.contracts import (
 )
 from dlb_core.ensemble import EnsembleRun, run_ensemble
 from dlb_core.errors import Cancelled
+from dlb_core.input_trust import judge_input, trust_check
 from dlb_core.lesions import Labels, label_lesions, patient_voxel_mm3
 from dlb_core.measurement import Evidence, measure_case
 from dlb_core.nifti import read_volume, write_like, write_volume
@@ -38,8 +39,16 @@ from dlb_core.preprocessing.steps import (
 )
 from dlb_core.provenance import input_record, library_versions, model_identity, utc_now
 from dlb_core.quality import assess, require_passed
-from dlb_core.report.document import InputRecord, QualityCheck, Report, RunRecord
+from dlb_core.report.document import (
+    InputRecord,
+    InputTrust,
+    QualityCheck,
+    Report,
+    Robustness,
+    RunRecord,
+)
 from dlb_core.report.write import write_report
+from dlb_core.robustness import ALTERATIONS, Image, altered, summarise_runs
 from dlb_core.stopwatch import Stopwatch, peak_memory_mb
 from dlb_core.template import MNI_GRID
 from dlb_core.tissue import brain_volume_ml
@@ -70,6 +79,8 @@ class _Findings:
     mask: Mask
     labels: Labels
     quality: tuple[QualityCheck, ...]
+    trust: InputTrust
+    robustness: Robustness | None
 
 
 def segment_case(
@@ -149,21 +160,16 @@ def _segment(
         should_stop=should_stop,
     )
     watch.enter(Stage.QUALITY_CONTROL)
-    quality = assess(case)
+    trust = judge_input(case)
+    quality = (*assess(case), trust_check(trust))
     if not request.options.ignore_quality_failures:
         require_passed(quality)
-    watch.networks(NUM_NETWORKS)(0)
-    run = run_ensemble(
-        np.stack([case.t1w, case.flair]),
-        case.brain_mask,
-        bundle,
-        device=request.device,
-        on_network=watch.networks(NUM_NETWORKS),
-        should_stop=should_stop,
-        votes=request.votes,
-    )
+    ensemble = _Ensemble(request, bundle, case, watch, should_stop)
+    run = ensemble.run()
+    own = _lesion_mask(request.options, case, run)
+    robustness = ensemble.robustness(own) if request.options.robustness else None
     watch.enter(Stage.MEASUREMENT)
-    findings = _measure(request.options, case, run, quality)
+    findings = _Findings(case, run, own, label_lesions(own), quality, trust, robustness)
     report = _report(request.options, bundle, findings)
     _write_images(request, bundle, findings)
     watch.enter(Stage.REPORTING)
@@ -175,19 +181,59 @@ def _segment(
     return report
 
 
-def _measure(
-    options: SegmentationOptions,
-    case: PreprocessedCase,
-    run: EnsembleRun,
-    quality: tuple[QualityCheck, ...],
-) -> _Findings:
-    mask = lesion_mask(
+class _Ensemble:
+    """Runs the networks on one case, as it is and altered, as one stage that counts them all."""
+
+    def __init__(
+        self,
+        request: _Request,
+        bundle: Bundle,
+        case: PreprocessedCase,
+        watch: Stopwatch,
+        should_stop: StopCallback,
+    ) -> None:
+        self._request, self._bundle, self._case = request, bundle, case
+        self._watch, self._should_stop = watch, should_stop
+        runs = 1 + len(ALTERATIONS) * request.options.robustness
+        self._count = watch.networks(runs * NUM_NETWORKS)
+        self._image = np.stack([case.t1w, case.flair])
+
+    def run(self) -> EnsembleRun:
+        """On the case as it is."""
+        self._count(0)
+        return self._run(self._image, self._request.votes, before=0)
+
+    def robustness(self, own: Mask) -> Robustness:
+        """On the case altered in each way; its own mask is for comparison."""
+        runs = {}
+        for n, alteration in enumerate(ALTERATIONS, 1):
+            image = altered(self._image, self._case.brain_mask, alteration)
+            votes = self._request.votes
+            kept = None if votes is None else votes.with_stem(f"{votes.stem}-{alteration.name}")
+            run = self._run(image, kept, before=n * NUM_NETWORKS)
+            mask = _lesion_mask(self._request.options, self._case, run)
+            runs[alteration.name] = mask, int(label_lesions(mask).max(initial=0))
+        return summarise_runs(own, runs, voxel_mm3=patient_voxel_mm3(self._case.t1w_to_mni))
+
+    def _run(self, image: Image, votes: Path | None, *, before: int) -> EnsembleRun:
+        return run_ensemble(
+            image,
+            self._case.brain_mask,
+            self._bundle,
+            device=self._request.device,
+            on_network=lambda done: self._count(before + done),
+            should_stop=self._should_stop,
+            votes=votes,
+        )
+
+
+def _lesion_mask(options: SegmentationOptions, case: PreprocessedCase, run: EnsembleRun) -> Mask:
+    return lesion_mask(
         run.consensus,
         case.brain_mask,
         minimum_mm3=options.minimum_lesion_mm3,
         voxel_mm3=patient_voxel_mm3(case.t1w_to_mni),
     )
-    return _Findings(case, run, mask, label_lesions(mask), quality)
 
 
 def _report(options: SegmentationOptions, bundle: Bundle, findings: _Findings) -> Report:
@@ -207,6 +253,8 @@ def _report(options: SegmentationOptions, bundle: Bundle, findings: _Findings) -
         location_rules=measures.rules,
         lesions=measures.lesions,
         quality=findings.quality,
+        input_trust=findings.trust,
+        robustness=findings.robustness,
     )
 
 

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlb_core.errors import QualityFailed
+from dlb_core.input_statistics import correlation, normalised_mutual_information
 from dlb_core.preprocessing.steps import NativeImage, PreprocessedCase
 from dlb_core.report.document import CheckStatus, QualityCheck
 from dlb_core.template import MNI_GRID, Template, load_template
 from dlb_core.tissue import brain_volume_ml
 from dlb_core.volume import Affine, Grid, Mask
-
-_HISTOGRAM_BINS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +109,6 @@ def _fact(check: QualityCheck) -> str:
     return f"{check.title}: {value}, asked for {check.threshold}. {check.message}"
 
 
-def normalised_mutual_information(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """(H(A) + H(B)) / H(A, B) of two samples; from 1 (unrelated) to 2 (the same).
-
-    Parameters
-    ----------
-    first, second : (N,) float
-        Paired intensities, N > 0.
-
-    References
-    ----------
-    Studholme et al., Pattern Recognition 32 (1999) 71-86.
-    """
-    joint, _, _ = np.histogram2d(_to_unit(first), _to_unit(second), bins=_HISTOGRAM_BINS)
-    joint /= joint.sum()
-    together = _entropy(joint)
-    if together == 0:
-        return 1.0
-    return (_entropy(joint.sum(axis=0)) + _entropy(joint.sum(axis=1))) / together
-
-
 def coverage(grid: Grid, to_mni: Affine, region: Mask) -> float:
     """Share of a region of the MNI grid that lies within a native image's field of view.
 
@@ -158,7 +137,7 @@ def _registration(case: PreprocessedCase, template: Template) -> Iterator[Qualit
     yield _check(
         "registration_similarity",
         "Correlation of the T1w with the template",
-        _correlation(case.t1w[both], template.t1w[both]),
+        correlation(case.t1w[both], template.t1w[both]),
         _TEMPLATE_CORRELATION,
         "The T1w does not look like the template after registration: check that it is a "
         "T1-weighted image and look at the preprocessed T1w.",
@@ -280,23 +259,6 @@ def _seen(grid: Grid, to_mni: Affine, region: Mask) -> NDArray[np.bool_]:
     return np.asarray(inside)
 
 
-def _correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
-    if first.size < 2 or first.std() == 0 or second.std() == 0:
-        return 0.0
-    return float(np.corrcoef(first, second)[0, 1])
-
-
 def _median(values: NDArray[Any]) -> float:
     """NaN, which fails every check, where there is nothing to measure."""
     return float(np.median(values)) if values.size else float("nan")
-
-
-def _to_unit(values: NDArray[Any]) -> NDArray[np.float64]:
-    low, high = np.percentile(values, [0.5, 99.5])
-    unit: NDArray[np.float64] = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    return unit
-
-
-def _entropy(shares: NDArray[np.float64]) -> float:
-    held = shares[shares > 0]
-    return float(-(held * np.log(held)).sum())

@@ -8,6 +8,7 @@ from fastapi import Response
 
 from dlb_core import artefacts
 from dlb_core.contracts import FINAL_STATES, JobState, Message, Progress
+from dlb_core.corrections import VersionRecord
 from dlb_core.documents import (
     API,
     AttemptDocument,
@@ -16,9 +17,12 @@ from dlb_core.documents import (
     JobLinks,
     JobPage,
     ProgressDocument,
+    VersionDocument,
+    VersionLinks,
 )
 from dlb_core.jobs.records import AttemptRecord, JobRecord
 from dlb_core.report.document import Totals
+from dlb_core.versions import FIRST
 
 RETRY_AFTER_S = {JobState.ACCEPTED: 2, JobState.RUNNING: 1}
 """How long to wait before asking again, while a job is not final."""
@@ -35,9 +39,30 @@ def job_path(record: JobRecord) -> str:
     return f"{API}/jobs/{record.id}"
 
 
-def artefact_path(record: JobRecord, name: str) -> str:
+def artefact_path(record: JobRecord, name: str, version: int = FIRST) -> str:
     """Path of one of a job's files."""
-    return f"{job_path(record)}/artefacts/{name}"
+    return f"{job_path(record)}/artefacts/{name}{_of_version(version)}"
+
+
+def version_document(record: JobRecord, made: VersionRecord | None) -> VersionDocument:
+    """Describe a version to its caller; none made by hand: the networks' own result."""
+    version = FIRST if made is None else made.correction.version
+    totals = Totals.model_validate(record.totals) if made is None else made.totals
+    path = job_path(record)
+    return VersionDocument(
+        version=version,
+        totals=totals,
+        correction=None if made is None else made.correction,
+        links=VersionLinks(
+            results=f"{path}/results{_of_version(version)}",
+            report=artefact_path(record, artefacts.REPORT_HTML, version),
+            view=f"{path}/view{_of_version(version)}",
+        ),
+    )
+
+
+def _of_version(version: int) -> str:
+    return "" if version == FIRST else f"?version={version}"
 
 
 def job_document(record: JobRecord) -> JobDocument:
@@ -126,7 +151,13 @@ def _links(record: JobRecord) -> JobLinks:
     links = JobLinks(job=path, events=f"{path}/events")
     if record.state is JobState.SUCCESSFUL and record.expired is None:
         report = artefact_path(record, artefacts.REPORT_HTML)
-        return links.model_copy(update={"results": f"{path}/results", "report": report})
+        return links.model_copy(
+            update={
+                "results": f"{path}/results",
+                "report": report,
+                "corrections": f"{path}/corrections",
+            }
+        )
     if record.state in (JobState.FAILED, JobState.DISMISSED) and record.keep_inputs:
         return links.model_copy(update={"retry": f"{path}/retry"})
     return links

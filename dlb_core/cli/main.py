@@ -11,6 +11,7 @@ from dlb_core.cli import (
     batch,
     bundle,
     compare,
+    correct,
     dataset,
     demo,
     evaluate,
@@ -40,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dlb {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    using = (segment, compare, view, serve, keys, purge, submit, batch, demo, sample)
+    using = (segment, correct, compare, view, serve, keys, purge, submit, batch, demo, sample)
     making = (bundle, dataset, train, evaluate)
     for module in using + making:
         module.add_parser(subparsers)

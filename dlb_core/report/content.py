@@ -55,6 +55,26 @@ class CheckRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Light:
+    """An outcome in a word, a shape and a sentence."""
+
+    status: CheckStatus
+    symbol: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TraitRow:
+    """One trait of the input against what is known."""
+
+    status: CheckStatus
+    symbol: str
+    title: str
+    measured: str
+    known: str
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A heading with what it introduces."""
 
@@ -72,6 +92,8 @@ class Content:
     identity: tuple[Fact, ...]
     research_title: str
     research: str
+    correction: str
+    """What readers changed; nothing where the result is the networks' own."""
     headline: str
     summary: str
     key_figures: tuple[Fact, ...]
@@ -98,6 +120,15 @@ class Content:
     quality: Section
     check_columns: tuple[str, ...]
     checks: tuple[CheckRow, ...]
+    trust_light: Light | None
+    """Of the input; none in reports of earlier versions."""
+    trust: Section
+    trait_columns: tuple[str, ...]
+    trait_rows: tuple[TraitRow, ...]
+    robustness: Section
+    robustness_columns: tuple[str, ...]
+    robustness_rows: tuple[tuple[str, ...], ...]
+    """Empty unless the altered runs were asked for."""
     method: Section
     method_paragraphs: tuple[str, ...]
     limits: Section

@@ -147,6 +147,76 @@ class Totals(Message):
     lesion_load_percent: Annotated[float, Field(ge=0, description="lesion / brain volume x 100")]
 
 
+class InputTrait(Message):
+    """One number that describes the input, against what is known."""
+
+    name: Annotated[str, Field(description="stable identifier, e.g. flair_sharpness")]
+    title: Annotated[str, Field(description="what was measured, in plain words")]
+    value: Annotated[float | None, Field(description="null: not measurable")] = None
+    unit: str = ""
+    low: Annotated[float, Field(description="the known range's lower end")]
+    high: Annotated[float, Field(description="the known range's upper end")]
+    deviation: Annotated[
+        float | None,
+        Field(ge=0, description="how far outside the known range, in its widths; 0: inside"),
+    ] = None
+
+
+class InputTrust(Message):
+    """How far the input is like what the method was tried on; the networks have no say in it."""
+
+    status: Annotated[
+        CheckStatus,
+        Field(
+            strict=False,
+            description="pass: all traits within the known ranges; warn: outside by up to one "
+            "width; fail: further, or not measurable",
+        ),
+    ]
+    deviation: Annotated[
+        float | None, Field(ge=0, description="the largest of the traits'; null: not measurable")
+    ] = None
+    traits: tuple[InputTrait, ...]
+    reference: Annotated[str, Field(description="what the known ranges were taken from")]
+
+
+class AlteredRun(Message):
+    """The case segmented once more, from images altered a little."""
+
+    name: Annotated[str, Field(description="stable identifier, e.g. blur")]
+    title: Annotated[str, Field(description="what was done to both images, in plain words")]
+    lesion_count: Annotated[int, Field(ge=0)]
+    lesion_volume_ml: Annotated[float, Field(ge=0)]
+    overlap_dice: Annotated[
+        Share, Field(description="Dice of its mask and the case's own; 1 where both are empty")
+    ]
+
+
+class Robustness(Message):
+    """How the volume moves when the images are a little worse; asked for by an option."""
+
+    lesion_volume_low_ml: Annotated[float, Field(ge=0, description="smallest of all runs")]
+    lesion_volume_high_ml: Annotated[float, Field(ge=0, description="largest of all runs")]
+    runs: Annotated[tuple[AlteredRun, ...], Field(description="without the case's own run")]
+
+
+class Correction(Message):
+    """A reader's edit of the lesion mask, as which these measures were made anew."""
+
+    version: Annotated[int, Field(ge=2, description="the networks' own result is version 1")]
+    created: Annotated[str, Field(description="UTC, ISO 8601")]
+    author: Annotated[str, Field(max_length=64, description="as given: who edited the mask")] = ""
+    note: Annotated[str, Field(max_length=500)] = ""
+    space: Annotated[
+        Literal["T1w", "FLAIR", "MNI152"], Field(description="whose grid the mask was drawn on")
+    ]
+    mask_sha256: Annotated[str, Field(description="of the mask's file as uploaded")]
+    added_ml: Annotated[float, Field(ge=0, description="marked now, and not in the version before")]
+    removed_ml: Annotated[float, Field(ge=0, description="no longer marked")]
+    lesion_count_before: Annotated[int, Field(ge=0)]
+    lesion_volume_before_ml: Annotated[float, Field(ge=0)]
+
+
 class ModelIdentity(Message):
     """Which weights made this result."""
 
@@ -159,7 +229,10 @@ class ModelIdentity(Message):
 class Report(Message):
     """Everything measured on one case."""
 
-    schema_version: Literal["1.1"] = "1.1"
+    schema_version: Annotated[
+        Literal["1.1", "1.2"],
+        Field(description="1.2 has what 1.1 has, and input_trust, robustness, corrections"),
+    ] = "1.2"
     label: str
     created: Annotated[str, Field(description="UTC, ISO 8601")]
     software_version: str
@@ -173,7 +246,18 @@ class Report(Message):
     location_rules: LocationRules = LocationRules()
     lesions: tuple[Lesion, ...]
     quality: tuple[QualityCheck, ...]
+    input_trust: Annotated[InputTrust | None, Field(description="null before schema 1.2")] = None
+    robustness: Annotated[Robustness | None, Field(description="null unless asked for")] = None
+    corrections: Annotated[
+        tuple[Correction, ...],
+        Field(description="edits by hand that led here, oldest first; none: the networks' own"),
+    ] = ()
     research_use: str = RESEARCH_USE
+
+    @property
+    def version(self) -> int:
+        """1: the networks' own result."""
+        return self.corrections[-1].version if self.corrections else 1
 
 
 class InputRecord(Message):

@@ -88,11 +88,11 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
         _where(sheet, content, figures.glass)
     _projections(sheet, content, figures)
     _slices(sheet, content.slices, figures.mosaic)
-    checks, method = _Checks(content), _Method(content)
+    blocks = (*_blocks(content), _Method(content))
     if content.lesion_rows:
-        _lesions(sheet, content, below=checks.height + method.height)
-    checks.draw(sheet)
-    method.draw(sheet)
+        _lesions(sheet, content, below=sum(block.height for block in blocks))
+    for block in blocks:
+        block.draw(sheet)
     return sheet.finish()
 
 
@@ -135,6 +135,11 @@ def _facts(sheet: Sheet, facts: Sequence[Fact]) -> None:
 
 
 def _result(sheet: Sheet, content: Content) -> None:
+    if content.correction:
+        sheet.write(
+            content.correction, Style(7, is_bold=True, colour=STATUS_COLOURS[CheckStatus.WARN])
+        )
+        sheet.y -= 6
     sheet.write(content.headline, Style(15, is_bold=True))
     sheet.y -= 4
     sheet.write(content.summary, Style(8.4))
@@ -153,6 +158,11 @@ def _result(sheet: Sheet, content: Content) -> None:
     colour = STATUS_COLOURS[content.quality_status]
     text = f"{content.quality_symbol}  {content.quality_headline}"
     sheet.write(text, Style(8, is_bold=True, colour=colour))
+    light = content.trust_light
+    if light is not None:
+        sheet.y -= 2
+        colour = STATUS_COLOURS[light.status]
+        sheet.write(f"{light.symbol}  {light.text}", Style(8, is_bold=True, colour=colour))
     sheet.y -= GAP
 
 
@@ -302,41 +312,78 @@ def _rows_with_room(sheet: Sheet, below: float) -> int:
     return min(max(int(room / ROW_HEIGHT), FEWEST_ROWS), MOST_ROWS)
 
 
-class _Checks:
-    """The quality checks."""
+class _Block:
+    """A heading and a table under it."""
 
-    def __init__(self, content: Content) -> None:
-        self._content = content
-        rows: list[list[Any]] = [list(content.check_columns)]
-        commands = [
-            *_table_style(TABLE_SIZE),
-            ("ALIGN", (2, 0), (2, -1), "RIGHT"),
-            ("LEFTPADDING", (3, 0), (3, -1), 12),
-        ]
-        for n, check in enumerate(content.checks, 1):
-            title: Any = check.title
-            if check.advice:
-                plain = Style(TABLE_SIZE)
-                title = [paragraph_of(check.title, plain), paragraph_of(check.advice, LABEL)]
-            rows.append([f"{check.symbol}  {check.word}", title, check.measured, check.asked])
-            commands.append(("TEXTCOLOR", (0, n), (0, n), HexColor(STATUS_COLOURS[check.status])))
-            commands.append(("FONTNAME", (0, n), (0, n), BOLD))
-        self._table = rows, [part * WIDTH for part in (0.13, 0.46, 0.13, 0.28)], commands
+    def __init__(
+        self, section: Section, rows: list[list[Any]], widths: Sequence[float], commands: Any
+    ) -> None:
+        self._section = section
+        self._rows = rows
+        self._widths = [part * WIDTH for part in widths]
+        self._commands = [*_table_style(TABLE_SIZE), *commands]
 
     @property
     def height(self) -> float:
         """What it takes of a page."""
-        lead = paragraph_of(self._content.quality.lead, NOTE).wrap(WIDTH, PAGE_HEIGHT)[1]
-        rows, widths, commands = self._table
-        table = Table(rows, colWidths=widths, style=commands).wrap(WIDTH, PAGE_HEIGHT)[1]
-        return float(HEADING.leading + 6 + lead + (table if self._content.checks else 0) + GAP)
+        lead = paragraph_of(self._section.lead, NOTE).wrap(WIDTH, PAGE_HEIGHT)[1]
+        table = Table(self._rows, colWidths=self._widths, style=self._commands)
+        below = table.wrap(WIDTH, PAGE_HEIGHT)[1] if len(self._rows) > 1 else 0
+        return float(HEADING.leading + 6 + lead + below + GAP)
 
     def draw(self, sheet: Sheet) -> None:
         """At the cursor; over the page's end where it must."""
-        _heading(sheet, self._content.quality, room=40 * mm)
-        if self._content.checks:
-            sheet.table(*self._table)
+        _heading(sheet, self._section, room=min(self.height, 40 * mm))
+        if len(self._rows) > 1:
+            sheet.table(self._rows, self._widths, self._commands)
         sheet.y -= GAP
+
+
+def _blocks(content: Content) -> tuple[_Block, ...]:
+    """Quality checks, the input's traits, the altered runs: what there is of them."""
+    blocks = [_checks(content)]
+    if content.trust_light is not None:
+        blocks.append(_traits(content))
+    if content.robustness_rows:
+        rows = [list(row) for row in (content.robustness_columns, *content.robustness_rows)]
+        commands = [("ALIGN", (1, 0), (-1, -1), "RIGHT")]
+        blocks.append(_Block(content.robustness, rows, (0.46, 0.13, 0.13, 0.28), commands))
+    return tuple(blocks)
+
+
+def _checks(content: Content) -> _Block:
+    rows: list[list[Any]] = [list(content.check_columns)]
+    commands: list[tuple[Any, ...]] = [
+        ("ALIGN", (2, 0), (2, -1), "RIGHT"),
+        ("LEFTPADDING", (3, 0), (3, -1), 12),
+    ]
+    for n, check in enumerate(content.checks, 1):
+        title: Any = check.title
+        if check.advice:
+            plain = Style(TABLE_SIZE)
+            title = [paragraph_of(check.title, plain), paragraph_of(check.advice, LABEL)]
+        rows.append([f"{check.symbol}  {check.word}", title, check.measured, check.asked])
+        commands += _coloured(n, check.status)
+    return _Block(content.quality, rows, (0.13, 0.46, 0.13, 0.28), commands)
+
+
+def _traits(content: Content) -> _Block:
+    """Those outside their ranges; the page and report.json hold all."""
+    rows: list[list[Any]] = [["", *content.trait_columns]]
+    commands: list[tuple[Any, ...]] = [
+        ("ALIGN", (2, 0), (2, -1), "RIGHT"),
+        ("LEFTPADDING", (3, 0), (3, -1), 12),
+    ]
+    outside = [row for row in content.trait_rows if row.status is not CheckStatus.PASS]
+    for n, row in enumerate(outside, 1):
+        rows.append([row.symbol, row.title, row.measured, row.known])
+        commands += _coloured(n, row.status)
+    return _Block(content.trust, rows, (0.03, 0.56, 0.13, 0.28), commands)
+
+
+def _coloured(row: int, status: CheckStatus) -> list[tuple[Any, ...]]:
+    cell = (0, row), (0, row)
+    return [("TEXTCOLOR", *cell, HexColor(STATUS_COLOURS[status])), ("FONTNAME", *cell, BOLD)]
 
 
 def _table_style(size: float) -> list[tuple[Any, ...]]:

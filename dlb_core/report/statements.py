@@ -5,7 +5,7 @@ All sentences about a case are here and in `wording`: a translation replaces the
 
 from functools import partial
 
-from dlb_core.report import wording
+from dlb_core.report import trust, wording
 from dlb_core.report.content import CheckRow, ClassRow, Column, Content, Fact, Section
 from dlb_core.report.document import (
     CheckStatus,
@@ -58,6 +58,7 @@ def write_content(report: Report, unseen: int) -> Content:
         identity=_identity(report),
         research_title="Research use only.",
         research=report.research_use.replace("For research use only. ", ""),
+        correction=_correction(report),
         headline=wording.headline(report),
         summary=wording.summary(report),
         key_figures=_key_figures(report),
@@ -86,6 +87,13 @@ def write_content(report: Report, unseen: int) -> Content:
         quality=Section("Quality checks", _quality_lead(report, status, checks)),
         check_columns=("Outcome", "Check", "Measured", "Asked for"),
         checks=_checks(report),
+        trust_light=None if report.input_trust is None else trust.light(report.input_trust),
+        trust=trust.section(report.input_trust),
+        trait_columns=("Trait", "Measured", "Known range"),
+        trait_rows=trust.trait_rows(report.input_trust),
+        robustness=trust.robustness_section(report),
+        robustness_columns=("Both images", "Lesions", "Volume, ml", "Overlap (Dice)"),
+        robustness_rows=trust.robustness_rows(report),
         method=Section("How this was made"),
         method_paragraphs=_method(report),
         limits=Section("What it cannot tell"),
@@ -95,6 +103,23 @@ def write_content(report: Report, unseen: int) -> Content:
         fine_print=f"Model manifest SHA-256 {report.model.sha256} · report schema "
         f"{report.schema_version} · the numbers for programs: report.json, lesions.csv · how to "
         "repeat this run: run.json",
+    )
+
+
+def _correction(report: Report) -> str:
+    """What readers changed, if they did."""
+    if not report.corrections:
+        return ""
+    first, last = report.corrections[0], report.corrections[-1]
+    author = f" by {last.author}" if last.author else ""
+    note = f" Their note: {last.note}" if last.note else ""
+    added, removed = (wording.hundredths(ml) for ml in (last.added_ml, last.removed_ml))
+    return (
+        f"Version {last.version}, corrected by hand{author} on {wording.moment(last.created)}, on "
+        f"the {last.space}: {added} ml added, {removed} ml removed. The networks’ own result, "
+        f"version 1, had {wording.number(first.lesion_count_before)} lesions and "
+        f"{wording.millilitres(first.lesion_volume_before_ml)} ml; probability, agreement and "
+        f"confidence are still what the networks say.{note}"
     )
 
 
@@ -249,6 +274,11 @@ def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
 def _nothing(report: Report) -> tuple[str, ...]:
     if report.lesions:
         return ()
+    if report.corrections:
+        return (
+            "No lesion left",
+            "The reader’s mask marks no lesion. The networks’ own result is version 1.",
+        )
     return (
         "No lesion found",
         "The pipeline ran to its end, and no connected group of at least "
@@ -290,6 +320,11 @@ def _checks(report: Report) -> tuple[CheckRow, ...]:
 def _method(report: Report) -> tuple[str, ...]:
     stripped = "skull-stripped, " if report.options.input_state == "raw" else ""
     grid = " × ".join(str(n) for n in GRID_SHAPE)
+    edited = (
+        ("The lesion mask was then corrected by a reader; all measures were made anew from it.",)
+        if report.corrections
+        else ()
+    )
     return (
         f"Both images were denoised, {stripped}registered to the ICBM152 template (affine), "
         f"resampled once to its 1 mm grid ({grid}), corrected for uneven sensitivity and scaled so "
@@ -304,6 +339,7 @@ def _method(report: Report) -> tuple[str, ...]:
         f"{wording.number(100 * SURE_SHARE)} % of the networks call lesion to the one that "
         f"{wording.number(100 * POSSIBLE_SHARE)} % do; it is no confidence interval. Brain volume "
         "is the brain mask’s on the T1w as sent. No norms are applied.",
+        *edited,
         f"Model: {report.model.description}",
     )
 

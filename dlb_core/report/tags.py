@@ -60,13 +60,14 @@ def _place(section: NDArray[np.integer[Any]], number: int, taken: NDArray[np.flo
     covered = _sum_in_box((section > 0).astype(float), size) * _COVERS_LESION
     cost = np.abs(_least_in_box(gap, size) - CLEARANCE) + covered + _inwards(section == number)
     cost = cost + _TAKEN * _sum_in_box(taken, size) + _outside(section.shape, size)
-    row, column = np.unravel_index(int(cost.argmin()), cost.shape)
-    top, left = row - size[0] // 2, column - size[1] // 2
-    box = slice(max(top, 0), top + size[0]), slice(max(left, 0), left + size[1])
+    row, column = (int(n) for n in np.unravel_index(int(cost.argmin()), cost.shape))
+    # Small pictures have no place whose box lies inside.
+    top, left = max(row - size[0] // 2, 0), max(column - size[1] // 2, 0)
+    box = slice(top, top + size[0]), slice(left, left + size[1])
     taken[box] = 1
     x, y = left + size[1] / 2, top + size[0] / 2
     inner = np.unravel_index(int(gap[box].argmin()), gap[box].shape)
-    closest = inner[0] + box[0].start, inner[1] + box[1].start
+    closest = int(inner[0]) + top, int(inner[1]) + left
     to = None
     if gap[closest] > LEADER_FROM:
         to = float(nearest[1][closest]) + 0.5, float(nearest[0][closest]) + 0.5

@@ -122,7 +122,7 @@ def headline(report: Report) -> str:
     """The result in one line."""
     count = report.totals.lesion_count
     if count == 0:
-        return "No lesion found"
+        return "No lesion left" if report.corrections else "No lesion found"
     volume = millilitres(report.totals.lesion_volume_ml)
     return f"{number(count)} {'lesion' if count == 1 else 'lesions'}, {volume} ml in all"
 
@@ -131,6 +131,8 @@ def summary(report: Report) -> str:
     """The result in a sentence or two."""
     totals = report.totals
     brain = f"a brain of {number(totals.brain_volume_ml)} ml"
+    if totals.lesion_count == 0 and report.corrections:
+        return f"In {brain} the reader’s mask marks no lesion."
     if totals.lesion_count == 0:
         return (
             f"In {brain} the networks marked no lesion of at least "

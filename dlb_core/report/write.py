@@ -1,4 +1,4 @@
-"""Write a case's report: lesions.csv, report.json, report.html and report.pdf."""
+"""Write a case's report: lesions.csv, report.json, report.fhir.json, report.html, report.pdf."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dlb_core.artefacts import (
     LESION_TABLE,
+    REPORT_FHIR,
     REPORT_HTML,
     REPORT_JSON,
     REPORT_PDF,
@@ -16,6 +17,7 @@ from dlb_core.artefacts import (
 )
 from dlb_core.errors import GridMismatch
 from dlb_core.report.document import Report
+from dlb_core.report.fhir import fhir_bundle
 from dlb_core.report.figures import Material, draw_figures
 from dlb_core.report.pdf import render_pdf
 from dlb_core.report.render import render_html
@@ -37,7 +39,7 @@ def write_report(
     agreement: NDArray[np.floating[Any]],
     brain_mask: Mask,
 ) -> None:
-    """Write the four files of a report, each whole or not at all.
+    """Write the five files of a report, each whole or not at all.
 
     Parameters
     ----------
@@ -80,6 +82,7 @@ def write_report(
     document = render_pdf(content, figures)
     write_text(output / LESION_TABLE, lesion_csv(report.lesions))
     write_text(output / REPORT_JSON, report.model_dump_json(indent=2) + "\n")
+    write_text(output / REPORT_FHIR, fhir_bundle(report))
     write_text(output / REPORT_HTML, page)
     with whole_file(output / REPORT_PDF) as file:
         file.write(document)

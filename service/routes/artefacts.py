@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse
 from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
 from dlb_core import artefacts
 from dlb_core.contracts import ArtefactEntry, JobState
+from dlb_core.corrections import VersionRecord, corrections_of
 from dlb_core.documents import API, ArtefactDocument, ResultsDocument
 from dlb_core.errors import (
     JobNotFinished,
@@ -24,9 +25,10 @@ from dlb_core.errors import (
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.records import JobRecord
 from dlb_core.report.document import Report
+from dlb_core.versions import FIRST, MOST_VERSIONS, version_folder
 from service.dependencies import DataDep, StoreDep
 from service.errors import describe
-from service.presentation import artefact_path, matches, respond
+from service.presentation import artefact_path, matches, respond, version_document
 from service.routes.jobs import IfNoneMatch
 
 router = APIRouter(prefix=f"{API}/jobs/{{job_id}}", tags=["results"])
@@ -60,6 +62,12 @@ SECURITY_HEADERS = {
 }
 
 
+Version = Annotated[
+    int,
+    Query(ge=1, le=MOST_VERSIONS, description="1: the networks' own; see the job's corrections"),
+]
+
+
 class _RangedFile(FileResponse):
     """A file, or the ranges of it that were asked for."""
 
@@ -82,17 +90,24 @@ class _RangedFile(FileResponse):
     responses=describe(JobNotFound, JobNotFinished, ResultsExpired, StoreUnavailable),
 )
 def read_results(
-    job_id: UUID, store: StoreDep, data: DataDep, if_none_match: IfNoneMatch = None
+    job_id: UUID,
+    store: StoreDep,
+    data: DataDep,
+    version: Version = FIRST,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Give a successful job's report, and a list of its files."""
-    record = _successful(store.get(job_id))
-    report = _file(data, record, artefacts.REPORT_JSON).read_text(encoding="utf-8")
+    record = successful(store.get(job_id))
+    made = versions_of(data, record)
+    report = _file(data, record, artefacts.REPORT_JSON, version).read_text(encoding="utf-8")
     document = ResultsDocument(
         id=record.id,
+        version=version,
+        versions=tuple(version_document(record, each) for each in (None, *made)),
         report=Report.model_validate_json(report),
         artefacts=tuple(
-            ArtefactDocument(**entry.model_dump(), href=artefact_path(record, entry.name))
-            for entry in record.artefacts
+            ArtefactDocument(**entry.model_dump(), href=artefact_path(record, entry.name, version))
+            for entry in _entries(record, made, version)
         ),
     )
     return respond(document, if_none_match=if_none_match)
@@ -117,15 +132,17 @@ def read_artefact(
     name: Annotated[str, PathParameter(max_length=200, description="as in the results' list")],
     store: StoreDep,
     data: DataDep,
+    version: Version = FIRST,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Give one file of a successful job."""
-    record = _successful(store.get(job_id))
-    entry = _entry(record, name)
+    record = successful(store.get(job_id))
+    made = () if version == FIRST else versions_of(data, record)
+    entry = _entry(_entries(record, made, version), name)
     headers = {**SECURITY_HEADERS, "ETag": f'"{entry.sha256}"'}
     if matches(if_none_match, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    path = _file(data, record, name)
+    path = _file(data, record, name, version)
     return _RangedFile(
         path,
         headers=headers,
@@ -136,7 +153,7 @@ def read_artefact(
     )
 
 
-def _successful(record: JobRecord) -> JobRecord:
+def successful(record: JobRecord) -> JobRecord:
     """Insist on a job that has results."""
     if record.state is not JobState.SUCCESSFUL:
         raise JobNotFinished(f"the job is {record.state}: only a successful job has results")
@@ -147,23 +164,45 @@ def _successful(record: JobRecord) -> JobRecord:
     return record
 
 
-def _entry(record: JobRecord, name: str) -> ArtefactEntry:
+def results_folder(data: DataFolder, record: JobRecord) -> Path:
+    """Where a successful job's own results lie."""
+    return data.attempt(record.id, record.fence)
+
+
+def versions_of(data: DataFolder, record: JobRecord) -> tuple[VersionRecord, ...]:
+    """What readers made of a successful job's results."""
+    return corrections_of(results_folder(data, record))
+
+
+def _entries(
+    record: JobRecord, made: tuple[VersionRecord, ...], version: int
+) -> tuple[ArtefactEntry, ...]:
+    """The files of one version."""
+    if version == FIRST:
+        return record.artefacts
+    for each in made:
+        if each.correction.version == version:
+            return each.artefacts
+    raise JobNotFound("the job has no such version: its results list those there are")
+
+
+def _entry(entries: tuple[ArtefactEntry, ...], name: str) -> ArtefactEntry:
     """Find a file in the job's own list; no other name ever reaches the disk."""
-    for entry in record.artefacts:
+    for entry in entries:
         if entry.name == name:
             return entry
     raise JobNotFound("the job has no file of that name: its results list those there are")
 
 
-def _file(data: DataFolder, record: JobRecord, name: str) -> Path:
+def _file(data: DataFolder, record: JobRecord, name: str, version: int) -> Path:
     """Path of one of a successful job's files."""
-    path = data.attempt(record.id, record.fence) / name
+    path = version_folder(results_folder(data, record), version) / name
     try:
         regular = stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:
         regular = False
     if not regular:
-        raise JobNotFound("the job's files are gone: it was deleted a moment ago")
+        raise JobNotFound("the job has no such file or version, or was deleted a moment ago")
     return path
 
 

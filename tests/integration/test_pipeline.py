@@ -135,6 +135,17 @@ def test_report_table_and_masks_agree(results: Path) -> None:
         assert (labels == lesion.id).sum() == pytest.approx(lesion.mni_volume_mm3)
 
 
+def test_the_input_is_judged_beside_the_checks(results: Path) -> None:
+    """The light and its traits are in the report, and among the checks."""
+    report = Report.model_validate_json((results / artefacts.REPORT_JSON).read_text())
+
+    assert report.input_trust is not None
+    assert len(report.input_trust.traits) == 13
+    assert report.robustness is None
+    assert report.quality[-1].name == "input_trust"
+    assert report.quality[-1].value == report.input_trust.deviation
+
+
 def test_the_mask_is_the_majority(results: Path) -> None:
     """Votes, coverage and probability explain every voxel."""
     votes = _data(results / artefacts.VOTES_MNI).astype(int)
@@ -182,8 +193,19 @@ def test_progress_goes_forward_and_counts_75_networks(
 def test_the_same_input_gives_the_same_bits(
     scans: Path, bundle: Path, results: Path, tmp_path: Path
 ) -> None:
-    """From registration to report: only times may differ."""
-    _segment(scans, bundle, tmp_path)
+    """From registration to report: only times may differ, with the altered runs or without."""
+    networks: list[int] = []
+    options = STRIPPED.model_copy(update={"robustness": True})
+    again = _segment(
+        scans, bundle, tmp_path, options=options, on_progress=lambda p: networks.append(p.total)
+    )
+
+    assert again.robustness is not None
+    own_ml, found = again.totals.lesion_volume_ml, again.robustness
+    assert [run.name for run in found.runs] == ["blur", "slices", "contrast"]
+    assert found.lesion_volume_low_ml <= own_ml <= found.lesion_volume_high_ml
+    assert any(run.lesion_volume_ml != own_ml for run in found.runs)
+    assert max(networks) == 300
 
     for path in sorted(results.glob("*.nii.gz")) + sorted(results.glob("*.txt")):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name

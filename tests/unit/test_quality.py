@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dlb_core.errors import QualityFailed
+from dlb_core.input_statistics import normalised_mutual_information
 from dlb_core.preprocessing.normalise import Mode
 from dlb_core.preprocessing.steps import NativeImage, PreprocessedCase
-from dlb_core.quality import assess, coverage, normalised_mutual_information, require_passed
+from dlb_core.quality import assess, coverage, require_passed
 from dlb_core.report.document import CheckStatus, QualityCheck
 from dlb_core.template import MNI_GRID, load_template
 from dlb_core.volume import Grid

@@ -1,0 +1,117 @@
+"""Make a new version of a job's results from an edited mask, in a process of its own.
+
+Measuring and drawing load what this service does without, and take up to a minute: the process
+holds neither the service's memory nor its event loop. One at a time in each API process.
+"""
+
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from anyio.to_thread import run_sync
+from pydantic import ValidationError
+from starlette.requests import Request
+
+from dlb_core.corrections import CorrectionRequest, Outcome, Reader, VersionRecord
+from dlb_core.errors import BadOption, CorrectionFailed, StageFailed, TransientError
+from service.bodies import chunks_of
+from service.dependencies import Services
+from service.uploads import FormLimits, FormReceiver, StagedForm, boundary_of, staging_folder
+
+MASK = "mask"
+TEXTS = frozenset({"author", "note"})
+MAX_TEXT_BYTES = 4096
+TIME_LIMIT_S = 900.0
+WAIT_S = 600.0
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Corrector:
+    """What takes edited masks in."""
+
+    services: Services
+
+    @property
+    def limits(self) -> FormLimits:
+        """Parts of the form, and their caps."""
+        return FormLimits(
+            choices=(frozenset({MASK}),),
+            texts=TEXTS,
+            max_file_bytes=self.services.settings.max_upload_bytes,
+            max_text_bytes=MAX_TEXT_BYTES,
+        )
+
+    async def accept(self, request: Request, results: Path) -> VersionRecord:
+        """Receive a mask, and make a version of it.
+
+        Parameters
+        ----------
+        request : Request
+        results : Path
+            Folder of the job's own results.
+
+        Raises
+        ------
+        UploadTooLarge, MalformedUpload, UploadStalled, BadOption
+            The form is not what was asked for.
+        CorrectionFailed
+            The mask is at fault; `code` says how.
+        StageFailed, TransientError, DiskFull
+        """
+        boundary = boundary_of(request.headers.get("content-type"))
+        staging, space = self.services.data.staging, self.services.space
+        with space.reserve(0) as reservation, staging_folder(staging, str(uuid4())) as folder:
+            with closing(FormReceiver(folder, boundary, self.limits)) as receiver:
+                async for chunk in chunks_of(request, self.services.settings.upload_idle_s):
+                    reservation.take(len(chunk))
+                    await run_sync(receiver.feed, chunk)
+                form = await run_sync(receiver.finish)
+            asked = CorrectionRequest(
+                results=results, mask=form.files[MASK].path, reader=read_reader(form)
+            )
+            return await run_sync(_make_version, asked)
+
+
+def read_reader(form: StagedForm) -> Reader:
+    """Parse the form's texts.
+
+    Raises
+    ------
+    BadOption
+        The fields at fault are named.
+    """
+    try:
+        return Reader(**{name: text.decode() for name, text in form.texts.items()})
+    except UnicodeDecodeError as error:
+        raise BadOption("author and note must be UTF-8") from error
+    except ValidationError as error:
+        fields = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}
+        raise BadOption("author or note cannot be used", fields=fields) from error
+
+
+def _make_version(asked: CorrectionRequest) -> VersionRecord:
+    """Run the process to its end; raise what it says went wrong."""
+    if not _ONE_AT_A_TIME.acquire(timeout=WAIT_S):
+        raise TransientError("other corrections are being made: send the mask again later")
+    try:
+        done = subprocess.run(  # our own command
+            [sys.executable, "-m", "dlb_core.corrections"],
+            input=asked.model_dump_json().encode(),
+            stdout=subprocess.PIPE,
+            timeout=TIME_LIMIT_S,
+            check=True,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise StageFailed("the correction could not be made: see the service's log") from error
+    finally:
+        _ONE_AT_A_TIME.release()
+    outcome = Outcome.model_validate_json(done.stdout)
+    if outcome.version is None:
+        raise CorrectionFailed(outcome.message, code=outcome.code)
+    return outcome.version
