@@ -4,6 +4,7 @@ Files land in the attempt's own folder first; one guarded change in SQL then mak
 job's results. An attempt that lost its claim leaves no trace.
 """
 
+import errno
 import logging
 import shutil
 import time
@@ -11,10 +12,20 @@ from pathlib import Path
 from uuid import UUID
 
 from dlb_core.artefacts import list_artefacts, sync_folder
-from dlb_core.errors import Cancelled, JobNotFound, StageFailed, TimeLimitExceeded
+from dlb_core.contracts import Outcome
+from dlb_core.errors import (
+    Cancelled,
+    DiskFull,
+    DlbError,
+    JobNotFound,
+    TimeLimitExceeded,
+    TransientError,
+)
 from dlb_core.jobs.leftovers import tidy_ended
 from dlb_core.jobs.records import Claim, Verdict
 from dlb_core.jobs.store import JobStore
+from dlb_core.jobs.tracing import current_traceparent
+from worker.case import DISK_FULL
 from worker.case_process import CaseDied, CaseProcess
 from worker.death import cause_of_death
 from worker.lease import Lease
@@ -22,6 +33,7 @@ from worker.memory import OomCounters
 from worker.messages import Advanced, CaseRequest, Failed, Succeeded
 from worker.settings import WorkerSettings
 from worker.stages import Excess, StageClock
+from worker.traces import AttemptTrace
 
 logger = logging.getLogger("worker.attempt")
 
@@ -37,7 +49,12 @@ def run_job(hint: UUID, *, store: JobStore, settings: WorkerSettings, worker_id:
         The job that the message was about: there is one hint for each job that waits, but
         which job is begun next is the store's to say.
     """
-    claim = store.claim(None, settings.lease_s, worker_id=worker_id)
+    try:
+        claim = store.claim(None, settings.lease_s, worker_id=worker_id)
+    except TransientError as error:
+        # The job waits, and gets another hint.
+        logger.warning("claim_failed", extra={"job_id": hint, "cause": str(error)})
+        return
     if claim is None:
         logger.info("message_dropped", extra={"job_id": hint})
         return
@@ -54,6 +71,7 @@ class Attempt:
         self._folder = settings.folder
         self._output = self._folder.attempt(claim.job_id, claim.fence)
         self._stages = StageClock()
+        self._trace = AttemptTrace(claim)
         self._lease = Lease(
             claim,
             store,
@@ -64,6 +82,10 @@ class Attempt:
 
     def run(self) -> None:
         """Run the case to one of its ends."""
+        with self._trace.followed():
+            self._run()
+
+    def _run(self) -> None:
         self._log("attempt_started")
         end = self._run_case()
         if isinstance(end, Succeeded):
@@ -76,7 +98,12 @@ class Attempt:
     def _run_case(self) -> Succeeded | Failed | Verdict:
         """Run the case's process, keeping the lease, to its end or until it is unwanted."""
         scratch = self._output / SCRATCH
-        scratch.mkdir(parents=True, mode=0o700)
+        try:
+            scratch.mkdir(parents=True, mode=0o700)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return _failed(DiskFull(DISK_FULL), transient=True)
         counters = OomCounters()
         watch = _Watch(self._settings, self._stages)
         with CaseProcess(self._request(), scratch=scratch) as case:
@@ -98,6 +125,7 @@ class Attempt:
             if isinstance(event, Advanced):
                 progress = event.progress
                 self._stages.note(progress)
+                self._trace.enter(progress.stage)
             verdict = self._lease.keep(progress, self._stages.seconds)
             if verdict is not Verdict.GO_ON:
                 return verdict
@@ -120,6 +148,8 @@ class Attempt:
             threads=self._settings.threads,
             memory_mb=self._settings.memory_mb,
             pipeline=self._settings.pipeline,
+            job_id=str(job_id),
+            trace=current_traceparent(),
         )
 
     def _publish(self, end: Succeeded) -> None:
@@ -140,6 +170,7 @@ class Attempt:
         if not self._lease.insist(finish):
             self._withdraw(self._store.verdict(self._claim))
             return
+        self._trace.ended(Outcome.SUCCESSFUL)
         self._log("job_successful", artefacts=len(artefacts))
         self._tidy()
 
@@ -149,6 +180,7 @@ class Attempt:
         if not self._lease.insist(lambda: self._record(end)):
             self._withdraw(self._store.verdict(self._claim))
             return
+        self._trace.ended(Outcome.FAILED, code=end.code)
         self._log("job_failed" if final else "attempt_failed", code=end.code)
         self._remove_output()
         if final:
@@ -175,6 +207,7 @@ class Attempt:
     def _withdraw(self, verdict: Verdict) -> None:
         """Stop without a result: on request, or because the job is no longer ours."""
         claim = self._claim
+        self._trace.ended(verdict)
         self._log("attempt_withdrawn", verdict=verdict)
         self._remove_output()
         if verdict is Verdict.CANCELLED and self._lease.insist(lambda: self._store.dismiss(claim)):
@@ -242,7 +275,7 @@ class _Watch:
         )
 
 
-def _failed(error: StageFailed, *, transient: bool) -> Failed:
+def _failed(error: DlbError, *, transient: bool) -> Failed:
     return Failed(code=error.code, message=str(error), transient=transient)
 
 

@@ -1,5 +1,7 @@
 """One attempt with a real store and a real case process, without broker or Celery."""
 
+import contextlib
+import itertools
 import os
 import tempfile
 import threading
@@ -15,6 +17,7 @@ from dlb_core.contracts import JobState, Outcome, Priority, SegmentationOptions
 from dlb_core.errors import InputsGone
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
+from tests.unit.small_disk import NEEDS_ROOT, fill, mounted
 from worker.attempt import Attempt, run_job
 from worker.settings import WorkerSettings
 
@@ -225,3 +228,47 @@ def test_an_attempt_that_lost_its_claim_leaves_no_trace(bench: Bench) -> None:
     assert bench.store.get(job_id) == before
     assert not bench.folder.attempt(job_id, 1).exists()
     assert bench.folder.input(job_id, "FLAIR").exists()
+
+
+@pytest.fixture
+def small_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A bench with all it has on a disk of 4 MiB and 60 files."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(HERE)]))
+    with mounted(tmp_path / "disk", megabytes=4, files=60) as allowed:
+        if not allowed:
+            pytest.skip(NEEDS_ROOT)
+        bench = Bench(tmp_path / "disk" / "data")
+        yield bench
+        bench.store.close()
+
+
+def use_up_files(folder: Path) -> None:
+    """Make files until the disk takes no more of them."""
+    folder.mkdir()
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            (folder / str(number)).touch()
+
+
+def test_a_disk_without_room_for_a_claim_leaves_the_job_waiting(small_bench: Bench) -> None:
+    """Nothing was begun, so no attempt counts; the next hint finds the job."""
+    job_id = small_bench.accept()
+    filler = small_bench.folder.root / "filler"
+    fill(filler, leaving=0)
+
+    waiting = small_bench.run(job_id)
+    filler.unlink()
+
+    assert (waiting.state, waiting.attempts) == (JobState.ACCEPTED, 0)
+    assert small_bench.run(job_id).state is JobState.SUCCESSFUL
+
+
+def test_a_disk_without_room_for_a_folder_is_the_attempts_cause(small_bench: Bench) -> None:
+    """Otherwise the job would wait for its lease's end, and blame the worker."""
+    job_id = small_bench.accept()
+    use_up_files(small_bench.folder.root / "litter")
+
+    job = small_bench.run(job_id)
+
+    assert (job.state, job.attempts) == (JobState.ACCEPTED, 1)
+    assert job.log[0].error_code == "disk-full"

@@ -10,10 +10,11 @@ NEEDS_ROOT = "MOUNTING NEEDS ROOT: the full disk was not tested here"
 
 
 @contextlib.contextmanager
-def mounted(folder: Path, *, megabytes: int) -> Iterator[bool]:
-    """Put a small disk in a folder's place; yields whether that was allowed."""
+def mounted(folder: Path, *, megabytes: int, files: int = 10_000) -> Iterator[bool]:
+    """Put a small disk in a folder's place, for so many files; yields whether that was allowed."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    size = f"size={megabytes}m,nr_inodes={files}"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
     allowed = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     try:
         yield allowed
