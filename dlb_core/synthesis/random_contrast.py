@@ -100,9 +100,9 @@ def _add_bright_structures(rng: np.random.Generator, flair: Array, tissues: Arra
 
 def _caps(rng: np.random.Generator, csf: Array, white: Array) -> Array:
     """White matter near large pools of fluid is brighter, and more so in places: no lesion."""
-    near = np.clip(2 * ndimage.gaussian_filter(csf, rng.uniform(1.5, 4.0)), 0, 1)
+    near = np.clip(2 * ndimage.gaussian_filter(csf, rng.uniform(1.0, 3.5)), 0, 1)
     places = np.clip(smooth_field(rng, csf.shape, rng.uniform(8, 20)) + 0.5, 0, 1)
-    return np.asarray(white * near * places * rng.uniform(0, 0.28), dtype=np.float32)
+    return np.asarray(white * near * places * rng.uniform(0, 0.4), dtype=np.float32)
 
 
 def _acquire(rng: np.random.Generator, image: Array, ranges: ContrastRanges, thick: bool) -> Array:

@@ -11,7 +11,7 @@ from scipy import ndimage
 from dlb_core.lesions import NEIGHBOURS_26
 from dlb_core.location_atlas import location_atlas
 from dlb_core.synthesis.fields import Array
-from dlb_core.template import MNI_GRID, load_template
+from dlb_core.template import load_template
 from dlb_core.volume import Mask
 
 BRIGHT, VERY_BRIGHT = 1.12, 1.4
@@ -19,6 +19,8 @@ BRIGHT, VERY_BRIGHT = 1.12, 1.4
 _SMOOTHING_VOXELS = 0.7
 _DEPTH_IN_WHITE_MATTER_MM = 3.0
 _NEAR_VENTRICLES_MM = 6.0
+_THICK_VOXELS = 2
+"""Near the ventricles thinner layers are caps and plexus, seen in nearly everyone: no lesions."""
 _MARGIN_VOXELS = 1
 
 
@@ -35,14 +37,26 @@ def may_be_lesion(image: Array) -> Mask:
     (I, J, K) bool
     """
     flair = ndimage.gaussian_filter(image[1].astype(np.float32), _SMOOTHING_VOXELS)
-    bright = (flair > VERY_BRIGHT) | ((flair > BRIGHT) & _usual_places())
-    return np.asarray(ndimage.binary_dilation(bright, NEIGHBOURS_26, iterations=_MARGIN_VOXELS))
+    inside, beside = _white_matter(), _beside_ventricles()
+    bright = flair > BRIGHT
+    suspect = (flair > VERY_BRIGHT) & ~beside
+    suspect |= bright & inside & ~beside
+    suspect |= _thick(bright & (inside | beside)) & beside
+    return np.asarray(ndimage.binary_dilation(suspect, NEIGHBOURS_26, iterations=_MARGIN_VOXELS))
 
 
-def _usual_places() -> Mask:
-    """Depth of white matter and surroundings of the ventricles; template and brain differ, so
-    what lies close to the cortex is not among them."""
+def _white_matter() -> Mask:
+    """The depth of it: template and brain differ, so what lies close to cortex does not count."""
     white = ndimage.distance_transform_edt(load_template().white_matter > 0.5)
-    ventricles = ndimage.distance_transform_edt(~location_atlas().ventricles)
-    assert white.shape == MNI_GRID.shape
-    return np.asarray((white >= _DEPTH_IN_WHITE_MATTER_MM) | (ventricles <= _NEAR_VENTRICLES_MM))
+    return np.asarray(white >= _DEPTH_IN_WHITE_MATTER_MM)
+
+
+def _beside_ventricles() -> Mask:
+    away = ndimage.distance_transform_edt(~location_atlas().ventricles)
+    return np.asarray(away <= _NEAR_VENTRICLES_MM)
+
+
+def _thick(mask: Mask) -> Mask:
+    """What is left of a mask when its thin parts are gone."""
+    ball = ndimage.iterate_structure(ndimage.generate_binary_structure(3, 1), _THICK_VOXELS)
+    return np.asarray(ndimage.binary_opening(mask, ball))
