@@ -15,10 +15,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from dlb_core import artefacts
 from dlb_core.contracts import JobState, Progress, Stage
+from dlb_core.corrections import corrections_of
 from dlb_core.documents import API, ProgressDocument
 from dlb_core.errors import JobNotFound
+from dlb_core.versions import FIRST, version_folder, versions_in
 from service import errors
-from service.routes.artefacts import SECURITY_HEADERS
+from service.routes.artefacts import SECURITY_HEADERS, Version
 from service.viewer import pages
 
 JOB_ID = UUID(int=0)
@@ -58,18 +60,44 @@ def _results_of(folder: Path) -> APIRouter:
         return _job(folder)
 
     @router.get(f"{JOB_PATH}/results")
-    def results() -> dict[str, Any]:
-        return {"report": _report(folder), "artefacts": _artefacts(folder)}
+    def results(version: Version = FIRST) -> dict[str, Any]:
+        return {
+            "version": version,
+            "versions": _versions(folder),
+            "report": _report(_version(folder, version)),
+            "artefacts": _artefacts(_version(folder, version), version),
+        }
 
     @router.get(f"{JOB_PATH}/artefacts/{{name}}")
-    def artefact(name: Annotated[str, PathParameter(max_length=200)]) -> FileResponse:
-        if name not in artefacts.ALL or not (folder / name).is_file():
+    def artefact(
+        name: Annotated[str, PathParameter(max_length=200)], version: Version = FIRST
+    ) -> FileResponse:
+        path = _version(folder, version) / name
+        if name not in artefacts.ALL or not path.is_file():
             raise JobNotFound("the folder has no such file")
-        return FileResponse(
-            folder / name, media_type=artefacts.media_type(name), headers=SECURITY_HEADERS
-        )
+        return FileResponse(path, media_type=artefacts.media_type(name), headers=SECURITY_HEADERS)
 
     return router
+
+
+def _version(folder: Path, version: int) -> Path:
+    """Folder of one version; only of one that is there."""
+    if version not in versions_in(folder):
+        raise JobNotFound("the folder has no such version")
+    return version_folder(folder, version)
+
+
+def _versions(folder: Path) -> list[dict[str, Any]]:
+    """As much of the versions as the page reads."""
+    edits = {each.correction.version: each.correction for each in corrections_of(folder)}
+    return [
+        {
+            "version": version,
+            "correction": edits.get(version),
+            "links": {"results": f"{JOB_PATH}/results?version={version}"},
+        }
+        for version in (FIRST, *edits)
+    ]
 
 
 def _report(folder: Path) -> dict[str, Any]:
@@ -93,13 +121,13 @@ def _job(folder: Path) -> dict[str, Any]:
     }
 
 
-def _artefacts(folder: Path) -> list[dict[str, Any]]:
+def _artefacts(folder: Path, version: int) -> list[dict[str, Any]]:
     """The case's files that are there; other files in the folder are nobody's business."""
     return [
         {
             "name": name,
             "size_bytes": (folder / name).stat().st_size,
-            "href": f"{JOB_PATH}/artefacts/{name}",
+            "href": f"{JOB_PATH}/artefacts/{name}?version={version}",
         }
         for name in artefacts.ALL
         if (folder / name).is_file()

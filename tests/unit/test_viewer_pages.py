@@ -10,9 +10,12 @@ import pytest
 
 from dlb_core import artefacts
 from dlb_core.cli.main import main
-from dlb_core.report.document import RESEARCH_USE
+from dlb_core.contracts import SegmentationOptions
+from dlb_core.corrections import write_record
+from dlb_core.report.document import RESEARCH_USE, Correction
 from service.viewer.local import JOB_PATH, create_local_app
 from service.viewer.pages import FILES, STATIC
+from tests.unit.plain_report import plain_report
 from tests.unit.service_kit import service
 
 ROOT = Path(__file__).parent.parent.parent
@@ -108,6 +111,44 @@ async def test_a_folder_is_shown_as_one_finished_job(tmp_path: Path) -> None:
     assert mask.content == b"mask"
     assert private.status_code == 404
     assert strange.status_code == 400
+
+
+@pytest.mark.anyio
+async def test_a_folders_corrected_version_is_shown_beside_the_original(tmp_path: Path) -> None:
+    """The page offers both, and says who made the second."""
+    first = plain_report(SegmentationOptions(label="case"))
+    edit = Correction(
+        version=2,
+        created="2026-01-02T00:00:00+00:00",
+        author="A. Reader",
+        space="FLAIR",
+        mask_sha256="0" * 64,
+        added_ml=0.1,
+        removed_ml=0.0,
+        lesion_count_before=0,
+        lesion_volume_before_ml=0.0,
+    )
+    corrected = tmp_path / "corrections" / "2"
+    corrected.mkdir(parents=True)
+    for folder, report in (
+        (tmp_path, first),
+        (corrected, first.model_copy(update={"corrections": (edit,)})),
+    ):
+        (folder / artefacts.REPORT_JSON).write_text(report.model_dump_json())
+    write_record(corrected, first.model_copy(update={"corrections": (edit,)}))
+    transport = httpx.ASGITransport(app=create_local_app(tmp_path))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8001") as client:
+        own = (await client.get(f"{JOB_PATH}/results")).json()
+        second = (await client.get(own["versions"][1]["links"]["results"])).json()
+        file = (await client.get(second["artefacts"][0]["href"])).json()
+        missing = await client.get(f"{JOB_PATH}/results?version=3")
+
+    assert own["report"]["corrections"] == []
+    assert [version["version"] for version in own["versions"]] == [1, 2]
+    assert own["versions"][1]["correction"]["author"] == "A. Reader"
+    assert (second["version"], second["report"], file) == (2, file, second["report"])
+    assert file["corrections"][0]["author"] == "A. Reader"
+    assert missing.status_code == 404
 
 
 def test_view_refuses_a_folder_without_results(

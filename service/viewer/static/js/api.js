@@ -13,9 +13,9 @@ class Problem extends Error {
 }
 
 /** Fetch a path; ask for a key where one is needed; throw what the service says is wrong. */
-export async function request(path, { method = "GET", headers = {} } = {}) {
+export async function request(path, { method = "GET", headers = {}, body } = {}) {
   for (;;) {
-    const response = await fetch(path, { method, headers: { ...authorization(), ...headers } });
+    const response = await fetch(path, { method, body, headers: { ...authorization(), ...headers } });
     if (response.ok || response.status === 304) return response;
     const problem = problemFrom(response.status, await response.text());
     if (response.status !== 401) throw problem;

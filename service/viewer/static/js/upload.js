@@ -29,6 +29,7 @@ function filled() {
     minimum_lesion_mm3: byId("minimum").valueAsNumber,
     label: byId("label").value.trim(),
     ignore_quality_failures: byId("ignore-quality").checked,
+    robustness: byId("robustness").checked,
   };
   const body = new FormData();
   // Names of files may name patients: they stay here.

@@ -1,6 +1,6 @@
 /** A job's page: its progress while it runs, then its images and lesions. */
 
-import { read, request } from "./api.js";
+import { request } from "./api.js";
 import { Controls } from "./controls.js";
 import { byId, number, showProblem } from "./dom.js";
 import { CaseFiles, listFiles } from "./files.js";
@@ -9,6 +9,10 @@ import { offerKey } from "./key.js";
 import { LesionTable } from "./lesions.js";
 import { follow, standing } from "./progress.js";
 import { Scene } from "./scene.js";
+import { offerCorrection, offerVersions, readVersion } from "./versions.js";
+
+/** What is said of an input that is unlike those the method was tried on. */
+const TRUST = { warn: "; unusual input, see the report", fail: "; strange input, see the report" };
 
 const path = location.pathname.replace(/\/view\/?$/, "");
 
@@ -16,7 +20,7 @@ offerKey(byId("key-button"));
 byId("cancel").addEventListener("click", () => request(path, { method: "DELETE" }).catch(fail));
 try {
   const job = await follow(path, { onChange: showProgress, onSilence: showSilence });
-  if (job.state === "successful") await showCase(await read(job.links.results));
+  if (job.state === "successful") await showCase(await readVersion(job.links.results), job.links.corrections);
   else fail(job.error ?? new Error("The job was cancelled; its files are gone."));
 } catch (problem) {
   fail(problem);
@@ -46,10 +50,13 @@ function showTitle(label) {
 }
 
 /** Show a finished case. */
-async function showCase({ report, artefacts }) {
+async function showCase(results, corrections) {
+  const { report, artefacts } = results;
   const files = new CaseFiles(artefacts);
   showTitle(report.label);
-  byId("summary").textContent = summary(report.totals);
+  byId("summary").textContent = summary(report.totals) + (TRUST[report.input_trust?.status] ?? "");
+  offerVersions(results);
+  offerCorrection(corrections);
   listFiles(files);
   byId("waiting").hidden = true;
   byId("viewer").hidden = false;
