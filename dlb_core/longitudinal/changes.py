@@ -188,7 +188,7 @@ def _volumes(
         np.bincount(nearby[votes >= share], minlength=count + 1)
         for votes in (joint.first, joint.second)
     ]
-    return np.stack(sizes, axis=1) * voxel_mm3
+    return np.asarray(np.stack(sizes, axis=1) * voxel_mm3, dtype=np.float64)
 
 
 def _measure(
