@@ -7,6 +7,7 @@ import uvicorn
 
 from dlb_core.errors import BadOption
 from dlb_core.jobs.logs import configure_logging
+from dlb_core.jobs.tracing import configure_tracing
 from service.app import create_app
 from service.settings import ServiceSettings
 
@@ -18,6 +19,7 @@ def main() -> int:
     configure_logging()
     try:
         settings = ServiceSettings.from_environment(os.environ)
+        configure_tracing(settings.traces, "dlb-api")
     except BadOption as error:
         sys.stderr.write(f"service: {error}\n")
         return BAD_USAGE

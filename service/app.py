@@ -44,6 +44,7 @@ from service.routes import (
 from service.security_headers import SecurityHeaders
 from service.security_scheme import secure
 from service.settings import ServiceSettings
+from service.traces import Traces, is_quiet
 from service.viewer import pages
 
 SWEEP_EVERY_S = 1800.0
@@ -110,6 +111,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
         openapi_url=f"{API}/openapi.json",
+        telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": is_quiet},
         # Their pages load scripts from elsewhere; the service must work without a network.
         docs_url=None,
         redoc_url=None,
@@ -122,6 +124,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for layer in (Guard, Audit, SecurityHeaders):
         app.add_middleware(layer)
     app.add_middleware(RequestTimes, registry=registry)
+    app.add_middleware(Traces)
     app.state.registry = registry
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     return app

@@ -35,6 +35,7 @@ from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.requests import KeyTaken
+from dlb_core.jobs.tracing import current_traceparent
 from dlb_core.validation import check_header, check_pair
 from service.bodies import chunks_of
 from service.dicom import STUDY, is_dicom, limiter, unfold
@@ -239,6 +240,7 @@ class Intake:
                 idempotency=sender.scoped_key,
                 content=asked.content,
                 max_waiting=self.settings.max_waiting,
+                trace=current_traceparent(),
             )
         except KeyTaken:
             # The same request came twice at the same moment, and the other was quicker.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dlb_core.bundled import default_bundle
 from dlb_core.environment import read_settings
 from dlb_core.jobs.retention import Retention
+from dlb_core.jobs.tracing import PATTERN
 from dlb_core.jobs.webhooks.addresses import AddressPolicy
 
 MIB = 1024 * 1024
@@ -74,6 +75,9 @@ class ServiceSettings(BaseModel):
     """Networks that webhooks may reach although they are private, e.g. 10.1.0.0/16,10.2.3.4/32."""
     keep_messages_days: Annotated[float, Field(ge=0)] = 30
     """Days that webhooks' messages stay in the delivery log; 0: for ever."""
+
+    traces: Annotated[str, Field(pattern=PATTERN)] = ""
+    """Where spans go: `otlp`, or `file:PATH`; empty: nowhere."""
 
     @field_validator("webhook_networks")
     @classmethod

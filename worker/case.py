@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 
 from dlb_core.contracts import Progress
 from dlb_core.errors import DiskFull, DlbError, InputError, OutOfMemory, TransientError
-from dlb_core.jobs.logs import configure_logging
+from dlb_core.jobs.logs import configure_logging, log_fields
+from dlb_core.jobs.tracing import context_of, inside
 from worker.memory import ADVICE, is_out_of_memory
 from worker.messages import Advanced, CaseRequest, Failed, Succeeded
 
@@ -42,7 +43,8 @@ def main() -> None:
             stop.set()
         threading.Thread(target=_heed_the_worker, args=(stop,), daemon=True).start()
         _limit_memory(request.memory_mb)
-        _tell(events, _outcome(request, events, stop))
+        with log_fields(job_id=request.job_id), inside(context_of(request.trace)):
+            _tell(events, _outcome(request, events, stop))
 
 
 def _first_line() -> tuple[bytes, bytes]:

@@ -30,6 +30,10 @@ class CaseRequest(Message):
     memory_mb: int | None
     """Most that the case may hold; more is refused to it."""
     pipeline: str
+    job_id: str = ""
+    """Stands on every line that the case logs."""
+    trace: str | None = None
+    """W3C traceparent of the attempt."""
 
 
 class Advanced(Message):

@@ -12,6 +12,7 @@ from dlb_core.environment import read_settings
 from dlb_core.errors import BadOption
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import MAX_ATTEMPTS
+from dlb_core.jobs.tracing import PATTERN
 from worker.stages import Limits, parse_limits
 
 PositiveSeconds = Annotated[float, Field(gt=0)]
@@ -68,6 +69,9 @@ class WorkerSettings(BaseModel):
     max_attempts: Annotated[int, Field(ge=1)] = MAX_ATTEMPTS
     pipeline: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "dlb_core.pipeline:segment_case"
     """`module:function` that segments one case."""
+
+    traces: Annotated[str, Field(pattern=PATTERN)] = ""
+    """Where spans go: `otlp`, or `file:PATH`; empty: nowhere."""
 
     @model_validator(mode="after")
     def _lease_outlives_heartbeats(self) -> Self:

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.logs import configure_logging
+from dlb_core.jobs.tracing import configure_tracing
 from worker.settings import WorkerSettings
 
 
@@ -21,6 +22,12 @@ def _configure_logging(**_: object) -> None:
 def own_settings() -> WorkerSettings:
     """This process's settings: a spawned child reads them once more."""
     return WorkerSettings.from_environment(os.environ)
+
+
+@cache
+def set_up_tracing() -> None:
+    """Say where this process's spans go."""
+    configure_tracing(own_settings().traces, "dlb-worker")
 
 
 @cache

@@ -6,13 +6,31 @@ No file names, server paths or free text of callers: jobs are named by their id.
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry import trace
 
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_FIELDS: ContextVar[dict[str, Any]] = ContextVar("log_fields")
+
+
+@contextmanager
+def log_fields(**fields: Any) -> Iterator[None]:
+    """Put these fields on every line that is logged meanwhile."""
+    token = _FIELDS.set(_FIELDS.get({}) | fields)
+    try:
+        yield
+    finally:
+        _FIELDS.reset(token)
+
 
 class JsonFormatter(logging.Formatter):
-    """`{"time", "level", "logger", "event", ...}` with the record's extra fields."""
+    """`{"time", "level", "logger", "event", ...}` with the trace's id and the record's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""
@@ -22,6 +40,10 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "event": record.getMessage(),
         }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            entry["trace_id"] = trace.format_trace_id(span.trace_id)
+        entry |= _FIELDS.get({})
         entry |= {key: value for key, value in vars(record).items() if key not in _KNOWN}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

@@ -87,6 +87,9 @@ class Claim:
     attempt: int
     lease_s: float
     options: SegmentationOptions
+    accepted: datetime | None = None
+    trace: str | None = None
+    """W3C traceparent of the request that submitted the job."""
 
 
 class Verdict(StrEnum):

@@ -64,7 +64,14 @@ class Claims(Sessions):
                 done=0,
                 total=1,
             )
-            .returning(JobRow.id, JobRow.fence, JobRow.attempts, JobRow.options)
+            .returning(
+                JobRow.id,
+                JobRow.fence,
+                JobRow.attempts,
+                JobRow.options,
+                JobRow.created,
+                JobRow.trace,
+            )
             .execution_options(synchronize_session=False)
         )
         with self._write() as session:
@@ -87,6 +94,8 @@ class Claims(Sessions):
             attempt=row.attempts,
             lease_s=lease_s,
             options=SegmentationOptions.model_validate(row.options),
+            accepted=row.created,
+            trace=row.trace,
         )
 
     def heartbeat(

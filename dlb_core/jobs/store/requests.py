@@ -35,6 +35,7 @@ class Requests(Sessions):
         idempotency: str | None = None,
         content: str | None = None,
         max_waiting: int | None = None,
+        trace: str | None = None,
     ) -> JobRecord:
         """Accept a job; its input files must lie in place, fsynced, before this.
 
@@ -52,6 +53,8 @@ class Requests(Sessions):
             From `dlb_core.jobs.idempotency`.
         max_waiting : int, optional
             How many jobs may wait, this one included.
+        trace : str, optional
+            W3C traceparent of the request.
 
         Raises
         ------
@@ -81,6 +84,7 @@ class Requests(Sessions):
             priority=priority,
             turn=turn_of(priority, now),
             keep_inputs=True,
+            trace=trace,
             log=[],
         )
         try:
