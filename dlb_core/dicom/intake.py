@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from dlb_core.dicom.choose import Choice, Explained, choose
 from dlb_core.dicom.convert import convert
 from dlb_core.dicom.geometry import stack
-from dlb_core.dicom.headers import Headers, read_headers
+from dlb_core.dicom.headers import Headers, attribute, read_headers
 from dlb_core.dicom.reference import write_reference
 from dlb_core.dicom.rules import Kind
 from dlb_core.dicom.series import Series, group
@@ -102,7 +102,10 @@ def _readable(headers: Headers) -> Headers:
 def _require_one_patient(choice: Choice) -> None:
     """Two archives can hold two people; whom, the message does not say."""
     said = [
-        [str(one.header.get(keyword) or "").strip() for keyword in ("PatientID", "PatientName")]
+        [
+            str(attribute(one.header, keyword) or "").strip()
+            for keyword in ("PatientID", "PatientName")
+        ]
         for one in (choice.t1w, choice.flair)
     ]
     if any(a and b and a != b for a, b in zip(*said, strict=True)):

@@ -16,8 +16,9 @@ import pydicom
 from dlb_core.artefacts import write_text
 from dlb_core.dicom.choose import Explained
 from dlb_core.dicom.geometry import Stack, stack
-from dlb_core.dicom.headers import instance_of
+from dlb_core.dicom.headers import UNPARSABLE, attribute, instance_of
 from dlb_core.dicom.identity import without_patient
+from dlb_core.errors import SeriesDefective
 
 _PATIENT = (
     "PatientName",
@@ -88,10 +89,20 @@ def write_reference(
     keep_identity : bool
         Whether patient and study attributes are kept too; else they are removed by the
         standard's basic profile.
+
+    Raises
+    ------
+    SeriesDefective
+        The headers hold what cannot be parsed.
     """
-    common = _common(flair, keep_identity=keep_identity)
+    try:
+        common = _common(flair, keep_identity=keep_identity).to_json_dict()
+    except UNPARSABLE as error:
+        raise SeriesDefective(
+            "The FLAIR series' headers hold values that cannot be read: export it again."
+        ) from error
     document = {
-        "common": common.to_json_dict(),
+        "common": common,
         "images": [
             {
                 "uid": one.sop_uid,
@@ -120,7 +131,7 @@ def _common(flair: Stack, *, keep_identity: bool) -> pydicom.Dataset:
     source = flair.instances[0].header
     chosen = pydicom.Dataset()
     for keyword in _PATIENT + _SERIES:
-        if keyword in source:
+        if attribute(source, keyword) is not None:
             chosen[keyword] = source[keyword]
     common = chosen if keep_identity else without_patient(chosen)
     for keyword in _REQUIRED:

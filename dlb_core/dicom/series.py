@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pydicom
+from pydicom.multival import MultiValue
 
-from dlb_core.dicom.headers import Instance, number
+from dlb_core.dicom.headers import Instance, attribute, number
 
 VOCABULARY = re.compile(
     r"^(t1w?|t1c|t2w?|flair|mpr|mprage|mp2rage|rage|spgr|fspgr|bravo|tfe|ffe|tfl|se|tse|fse|gre|ir|"
@@ -48,7 +49,7 @@ class Series:
     @property
     def modality(self) -> str:
         """MR, SR, ..."""
-        return str(self.header.get("Modality") or "").upper()
+        return str(attribute(self.header, "Modality") or "").upper()
 
     @property
     def image_type(self) -> tuple[str, ...]:
@@ -68,7 +69,7 @@ class Series:
     @property
     def is_3d(self) -> bool:
         """Whether it was acquired as a volume, not slice by slice."""
-        return str(self.header.get("MRAcquisitionType") or "").upper() == "3D"
+        return str(attribute(self.header, "MRAcquisitionType") or "").upper() == "3D"
 
     def value(self, keyword: str) -> float | None:
         """A number of its header: EchoTime, RepetitionTime, InversionTime, in ms."""
@@ -91,7 +92,7 @@ class Series:
     @property
     def shown_words(self) -> str:
         """Those words of the description that are MR vocabulary, in their order."""
-        words = split_words(str(self.header.get("SeriesDescription") or ""))
+        words = split_words(str(attribute(self.header, "SeriesDescription") or ""))
         return " ".join(word for word in words if VOCABULARY.match(word))
 
 
@@ -106,8 +107,8 @@ def group(instances: Iterable[Instance]) -> list[Series]:
 
 def values(header: pydicom.Dataset, keyword: str) -> tuple[str, ...]:
     """All values of a text, upper case."""
-    found = header.get(keyword)
-    parts = [found] if isinstance(found, str) else list(found or ())
+    found = attribute(header, keyword)
+    parts = list(found) if isinstance(found, (list, MultiValue)) else [found or ""]
     return tuple(str(part).strip().upper() for part in parts)
 
 
@@ -117,4 +118,4 @@ def split_words(text: str) -> list[str]:
 
 
 def _words(header: pydicom.Dataset, keyword: str) -> frozenset[str]:
-    return frozenset(split_words(str(header.get(keyword) or "")))
+    return frozenset(split_words(str(attribute(header, keyword) or "")))

@@ -53,8 +53,9 @@ def pull(
 def _series_of(web: DicomWeb, study_uid: str) -> list[Series]:
     found: list[Instance] = []
     for uid in web.series(study_uid, modality="MR"):
+        headers = web.headers(study_uid, uid)
         try:
-            read = [instance_of(header) for header in web.headers(study_uid, uid)]
+            read = [instance_of(header) for header in headers]
         except UNPARSABLE as error:
             raise PacsUnavailable("the archive tells of headers that cannot be read") from error
         found += [one for one in read if one is not None]
