@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo-output
 
-.PHONY: help demo browser test lint format openapi benchmark clean
+.PHONY: help demo browser archive test faults load lint format openapi benchmark clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,12 @@ archive:  ## install the picture archive that tests/integration/test_pacs.py tal
 
 test: $(VENV)/.ready lint browser archive  ## check style and types, run every test
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.ready  ## kill and starve everything at random over 120 jobs; prints the counts
+	DLB_FAULT_JOBS=120 DLB_FAULT_CLIENTS=8 $(BIN)/python -m pytest tests/faults -s --timeout 3600
+
+load: $(VENV)/.ready  ## 200 clients poll while 20 upload: times, and the memory of the API
+	$(BIN)/python -m benchmarks.load
 
 lint: $(VENV)/.ready  ## check style and types
 	$(BIN)/ruff format --check .

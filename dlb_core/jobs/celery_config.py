@@ -30,6 +30,9 @@ CELERY_SETTINGS: dict[str, Any] = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    # A broker that refuses to write, as on a full disk, is away for a while: the worker must not
+    # end for it, and its case with it.
+    "broker_channel_error_retry": True,
     "task_publish_retry": False,
     "task_queues": [Queue(name) for name in (INFERENCE_QUEUE, TRAINING_QUEUE)],  # type: ignore[no-untyped-call]  # kombu types its names only
     "task_default_queue": INFERENCE_QUEUE,

@@ -21,7 +21,7 @@ from dlb_core.jobs.embedded_redis import EmbeddedRedis, server_binary
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.queue import JobQueue
 from dlb_core.jobs.records import JobRecord
-from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore
+from dlb_core.jobs.store import JobStore
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -56,21 +56,12 @@ class Installation:
         self.broker.start()
         self.store = JobStore.open(self.folder.database_url)
         self.queue = JobQueue(self.broker.url)
-        self.dispatcher = self.make_dispatcher()
+        self.dispatcher = Dispatcher(
+            self.store, self.queue, self.folder, stale_after_s=1.0, interval_s=0.1
+        )
         self.dispatcher.start()
         self.log = root / "worker.log"
         self.workers: list[subprocess.Popen[bytes]] = []
-
-    def make_dispatcher(self, *, max_attempts: int = MAX_ATTEMPTS) -> Dispatcher:
-        """Make a dispatcher that looks often."""
-        return Dispatcher(
-            self.store,
-            self.queue,
-            self.folder,
-            stale_after_s=1.0,
-            interval_s=0.1,
-            max_attempts=max_attempts,
-        )
 
     def close(self) -> None:
         """Stop everything that was started."""
@@ -132,11 +123,6 @@ class Installation:
     def _state(self, job_id: UUID) -> str:
         log = self.log.read_text() if self.log.exists() else ""
         return f"{self.store.get(job_id)}\n{log[-4000:]}"
-
-    def keep_worker_running(self, **settings: str) -> None:
-        """Start a worker if the last one has ended, as a supervisor would."""
-        if self.workers[-1].poll() is not None:
-            self.start_worker(**settings)
 
 
 def wait_until(
