@@ -23,6 +23,46 @@ warnings.filterwarnings("ignore", module="pydicom")
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 
+NEEDED = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "ImageType",
+    "SeriesNumber",
+    "InstanceNumber",
+    "SeriesDescription",
+    "ProtocolName",
+    "ScanningSequence",
+    "MRAcquisitionType",
+    "EchoTime",
+    "RepetitionTime",
+    "InversionTime",
+    "ContrastBolusAgent",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""All that is read of a header: a study of thousands of images must not fill the memory."""
+
 Vector = NDArray[np.float64]
 
 
@@ -139,7 +179,9 @@ def number(header: pydicom.Dataset, keyword: str) -> float | None:
 
 def _read(path: Path) -> Instance | None:
     try:
-        return instance_of(pydicom.dcmread(path, stop_before_pixels=True), path)
+        return instance_of(
+            pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(NEEDED)), path
+        )
     except UNPARSABLE:
         return None
 

@@ -11,7 +11,6 @@ from typing import Any
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
-from dlb_core.contracts import SegmentationOptions
 from dlb_core.report.document import Report
 
 MANUFACTURER = "DeepLesionBrain Service (open source)"
@@ -39,9 +38,11 @@ class Maker:
 
     def uid(self, what: str) -> str:
         """UID of one object, or of one series, of this case."""
-        model = self.report.model.sha256
-        options = _canonical(self.report.options)
-        return generate_uid(entropy_srcs=[self.series_uid, self.mask_sha256, model, options, what])
+        made_by = f"{self.report.software_version} {self.report.model.sha256}"
+        options = self.report.options.model_dump_json()
+        return generate_uid(
+            entropy_srcs=[self.series_uid, self.mask_sha256, made_by, options, what]
+        )
 
     @property
     def equipment(self) -> dict[str, Any]:
@@ -62,7 +63,3 @@ class Maker:
 def digest(content: bytes) -> str:
     """Hexadecimal SHA-256."""
     return hashlib.sha256(content).hexdigest()
-
-
-def _canonical(options: SegmentationOptions) -> str:
-    return options.model_dump_json()
