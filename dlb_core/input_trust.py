@@ -22,7 +22,7 @@ KNOWN: dict[str, tuple[float, float]] = {
     "t1w_unevenness": (0.0, 0.2),
     "t1w_sharpness": (0.068, 0.342),
     "t1w_bright": (0.0, 0.006),
-    "flair_grey": (1.0, 1.4),
+    "flair_grey": (0.93, 1.4),
     "flair_fluid": (0.06, 0.68),
     "flair_unevenness": (0.0, 0.12),
     "flair_sharpness": (0.1, 0.5),
@@ -90,7 +90,8 @@ def trust_check(trust: InputTrust) -> QualityCheck:
         title="Input is like what this was tried on",
         status=CheckStatus.WARN if outside else CheckStatus.PASS,
         value=trust.deviation,
-        threshold=f"0 (outside the known ranges by so many widths; strange > {FAR:g})",
+        unit="widths outside",
+        threshold=f"0 (strange > {FAR:g})",
         message=f"Unlike the references: {'; '.join(outside)}. Errors there are unknown."
         if outside
         else "",

@@ -88,7 +88,7 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
         _where(sheet, content, figures.glass)
     _projections(sheet, content, figures)
     _slices(sheet, content.slices, figures.mosaic)
-    blocks = (*_blocks(content), _Method(content))
+    blocks: list[_Block | _Method] = [*_blocks(content), _Method(content)]
     if content.lesion_rows:
         _lesions(sheet, content, below=sum(block.height for block in blocks))
     for block in blocks:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlb_core.artefacts import LESION_TABLE, REPORT_HTML, REPORT_JSON, REPORT_PDF
+from dlb_core.artefacts import LESION_TABLE, REPORT_FHIR, REPORT_HTML, REPORT_JSON, REPORT_PDF
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.errors import GridMismatch
 from dlb_core.report.document import RESEARCH_USE, CheckStatus, Report
@@ -87,10 +87,10 @@ def write(folder: Path, boxes: list[Box]) -> Report:
     return case
 
 
-def test_the_four_files_are_written(tmp_path: Path) -> None:
+def test_the_five_files_are_written(tmp_path: Path) -> None:
     case = write(tmp_path, [RIGHT_LESION])
 
-    names = {LESION_TABLE, REPORT_JSON, REPORT_HTML, REPORT_PDF}
+    names = {LESION_TABLE, REPORT_FHIR, REPORT_JSON, REPORT_HTML, REPORT_PDF}
     assert {p.name for p in tmp_path.iterdir()} == names
     assert Report.model_validate_json((tmp_path / REPORT_JSON).read_text()) == case
     assert (tmp_path / REPORT_HTML).stat().st_size < 4 * MEGABYTE

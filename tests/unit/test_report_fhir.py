@@ -66,7 +66,7 @@ def test_every_reference_leads_to_a_resource_of_the_bundle(name: str) -> None:
     assert {result["reference"] for result in head["result"]} == {
         entry["fullUrl"] for entry in bundle["entry"][2:]
     }
-    assert {reference for reference in _references(bundle)} <= named
+    assert _references(bundle) <= named
 
 
 def _references(value: Any) -> set[str]:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
+from dlb_core.input_trust import KNOWN, judge_statistics
 from dlb_core.report.content import Content
-from dlb_core.report.document import CheckStatus, Report
+from dlb_core.report.document import AlteredRun, CheckStatus, Correction, Report, Robustness
 from dlb_core.report.figures import Figures, draw_figures
 from dlb_core.report.pdf import MOST_ROWS, PAGES, render_pdf
 from dlb_core.report.statements import write_content
@@ -59,9 +60,43 @@ def many_lesions(count: int) -> Report:
     return case.model_copy(update={"lesions": lesions})
 
 
+def with_all_parts(case: Report) -> Report:
+    """As if the input were unlike what is known, the altered runs asked for, the mask corrected."""
+    middle = {name: (low + high) / 2 for name, (low, high) in KNOWN.items()}
+    blurred = AlteredRun(
+        name="blur",
+        title="blurred (Gaussian, 0.7 mm)",
+        lesion_count=7,
+        lesion_volume_ml=0.617,
+        overlap_dice=0.83,
+    )
+    edit = Correction(
+        version=2,
+        created="2026-04-17T09:41:00+00:00",
+        author="A. Reader",
+        note="plexus taken out",
+        space="FLAIR",
+        mask_sha256="0" * 64,
+        added_ml=0.31,
+        removed_ml=4.59,
+        lesion_count_before=19,
+        lesion_volume_before_ml=5.61,
+    )
+    return case.model_copy(
+        update={
+            "input_trust": judge_statistics(middle | {"flair_fluid": 0.9137, "t1w_grey": 0.42}),
+            "robustness": Robustness(
+                lesion_volume_low_ml=0.534, lesion_volume_high_ml=6.88, runs=(blurred,)
+            ),
+            "corrections": (edit,),
+        }
+    )
+
+
 @pytest.fixture(scope="module")
 def two_lesions() -> tuple[Report, str]:
     case = report(BOXES, quality=(check(), check(CheckStatus.WARN, "Scan again.")))
+    case = with_all_parts(case)
     return case, text_of(pdf_of(case)[0])
 
 
@@ -118,6 +153,22 @@ def test_the_headline_figures_are_the_reports(two_lesions: tuple[Report, str]) -
     assert "2 lesions, 0.24 ml in all" in text
     assert "agreement interval 0.24 to 0.24 ml" in text
     assert "0.01 % of a brain of 3 332 ml" in text.replace("\u202f", " ")
+
+
+def test_input_trust_altered_runs_and_corrections_are_printed(
+    two_lesions: tuple[Report, str],
+) -> None:
+    """With the report's own numbers: what was measured and known, each run, each change."""
+    _, text = two_lesions
+
+    assert "Input unusual: T1w: grey over white matter; FLAIR: fluid over white matter" in text
+    assert "FLAIR: fluid over white matter 0.914 0.06 to 0.68" in text
+    assert "Correlation of T1w and template 0.6" not in text
+    assert "the volume lies between 0.53 and 6.9 ml; as sent it is 5.6 ml" in text
+    assert "blurred (Gaussian, 0.7 mm) 7 0.62 0.83" in text
+    assert "Version 2, corrected by hand by A. Reader on 17 April 2026, 09:41 UTC" in text
+    assert "0.31 ml added, 4.59 ml removed" in text
+    assert "had 19 lesions and 5.6 ml" in text
 
 
 def test_every_row_of_the_table_is_printed_in_order() -> None:
