@@ -36,6 +36,8 @@ DICOM_SEG = "lesions.seg.dcm"
 DICOM_SR = "measurements.sr.dcm"
 DICOM_PDF = "report.pdf.dcm"
 DICOM_SERIES = "dicom-series.json"
+DICOM_KEPT = ".dicom.json"
+"""What is kept of the FLAIR series: for versions that readers make; no result itself."""
 
 MEDIA_TYPES = {
     ".nii.gz": "application/gzip",
@@ -107,7 +109,7 @@ def clear_artefacts(folder: Path) -> None:
         raise CorrectionsExist(
             "the folder holds a reader's corrections of an earlier case: choose another folder"
         )
-    for name in ALL + DICOM:
+    for name in (*ALL, *DICOM, DICOM_KEPT):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -139,6 +139,7 @@ def _write_version(
         brain_mask=evidence.brain_mask,
     )
     _take_over_the_rest(case.folder, folder)
+    _add_dicom(case.folder, folder)
     write_record(folder, report)
     return report
 
@@ -223,6 +224,16 @@ def _write_masks(case: FinishedCase, drawn: DrawnMask, mask: Mask, folder: Path)
                 threshold=case.run.vote_threshold,
             )
         write_like(folder / name, native, case.folder / name, dtype=np.uint8, role=name)
+
+
+def _add_dicom(before: Path, folder: Path) -> None:
+    """Objects of the new version, where the case came as DICOM."""
+    kept = before / artefacts.DICOM_KEPT
+    if kept.exists():
+        # Here, because few cases need what it loads.
+        from dlb_core.dicom.results.write import write_dicom
+
+        write_dicom(folder, kept)
 
 
 def _take_over_the_rest(before: Path, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Results as DICOM objects: every voxel in its place, codes that others read, nobody's name."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from dlb_core.contracts import SegmentationOptions
 from dlb_core.dicom.intake import Wishes, take_in
 from dlb_core.dicom.results.write import write_dicom
 from dlb_core.nifti import write_like
-from dlb_core.report.document import Confidence, Lesion, Location, Side
+from dlb_core.report.document import Confidence, Correction, Lesion, Location, Report, Side
 
 PDF = b"%PDF-1.4 of odd length."
 LEVEL = 1700
@@ -219,6 +220,37 @@ def test_nobody_is_named_unless_the_operator_wants_it(case: Case, tmp_path: Path
         assert named.read(name).PatientID == PATIENT_ID
         assert named.read(name).PatientName == "Doe^Jane"
         assert named.read(name).AccessionNumber == "ACC1"
+
+
+def test_a_readers_version_is_another_object_and_says_that_a_hand_was_in_it(
+    case: Case, tmp_path: Path
+) -> None:
+    """What a reader has edited must not pass for the networks' own, nor replace it."""
+    edited = tmp_path / "edited"
+    shutil.copytree(case.folder, edited)
+    report = Report.model_validate_json((edited / artefacts.REPORT_JSON).read_text())
+    correction = Correction(
+        version=2,
+        created="2026-01-01T00:00:00Z",
+        space="FLAIR",
+        mask_sha256="0" * 64,
+        added_ml=0.0,
+        removed_ml=1.0,
+        lesion_count_before=2,
+        lesion_volume_before_ml=1.5,
+    )
+    report = report.model_copy(update={"corrections": (correction,)})
+    (edited / artefacts.REPORT_JSON).write_text(report.model_dump_json())
+    mask = nib.load(edited / artefacts.MASK_FLAIR)
+    nib.save(nib.Nifti1Image(mask.get_fdata() * 0, mask.affine), edited / artefacts.MASK_FLAIR)
+
+    write_dicom(edited, case.folder / artefacts.DICOM_KEPT)
+
+    made = Case(case.images, edited)
+    assert not made.mask().any()
+    new, old = (one.read(artefacts.DICOM_SEG) for one in (made, case))
+    assert new.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
+    assert new.SOPInstanceUID != old.SOPInstanceUID
 
 
 def test_the_same_case_gives_the_same_uids_and_another_gives_others(

@@ -47,7 +47,11 @@ def segmentation(mask: NDArray[np.bool_], reference: Reference, maker: Maker) ->
         segment_label=LABEL,
         segmented_property_category=ABNORMAL,
         segmented_property_type=LESION_OF_BRAIN,
-        algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=(
+            SegmentAlgorithmTypeValues.SEMIAUTOMATIC
+            if maker.report.corrections
+            else SegmentAlgorithmTypeValues.AUTOMATIC
+        ),
         algorithm_identification=algorithm,
         tracking_uid=maker.uid("lesions"),
         tracking_id=LABEL,

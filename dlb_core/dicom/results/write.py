@@ -63,6 +63,7 @@ def write_dicom(folder: Path, reference_path: Path) -> None:
             _write(folder / artefacts.DICOM_PDF, document)
     explanation = [asdict(entry) for entry in reference.explanation]
     write_text(folder / artefacts.DICOM_SERIES, json.dumps(explanation, indent=2) + "\n")
+    write_text(folder / artefacts.DICOM_KEPT, reference_path.read_text(encoding="utf-8"))
 
 
 def _mask(path: Path, reference: Reference) -> NDArray[np.bool_]:

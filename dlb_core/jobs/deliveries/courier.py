@@ -17,6 +17,7 @@ from dlb_core.jobs.rounds import Rounds
 from dlb_core.jobs.store.sessions import utc_now
 from dlb_core.pacs.archives import Archive
 from dlb_core.pacs.documents import DeliveryState
+from dlb_core.versions import version_folder, versions_in
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,9 @@ class DeliveryCourier:
         names = [name for name in OBJECTS if name in due.artefacts]
         if not names:
             raise StageFailed("the job has no DICOM results: it did not come as DICOM")
-        results = self._folder.attempt(due.job_id, due.job_fence)
+        first = self._folder.attempt(due.job_id, due.job_fence)
+        # A reader's correction is what is meant from then on.
+        results = version_folder(first, versions_in(first)[-1])
         with DicomWeb(archive) as web:
             send(web, [results / name for name in names])
 
