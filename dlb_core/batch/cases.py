@@ -32,7 +32,12 @@ class Case:
     @property
     def name(self) -> str:
         """The case's own name, good for a folder's."""
-        return f"{self.subject}_{self.session}" if self.session else self.subject
+        return case_name(self.subject, self.session)
+
+
+def case_name(subject: str, session: str) -> str:
+    """Name of a case: of its folder, and in messages."""
+    return f"{subject}_{session}" if session else subject
 
 
 @dataclass(frozen=True, slots=True)

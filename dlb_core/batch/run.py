@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dlb_core.artefacts import write_text
-from dlb_core.batch.cases import Case
+from dlb_core.batch.cases import Case, case_name
 from dlb_core.batch.ledger import Ledger
 from dlb_core.client import DlbClient
 from dlb_core.contracts import FINAL_STATES, JobState, Priority
@@ -156,7 +156,11 @@ class BatchRun:
         while True:
             for case in batch.cases:
                 if case.state is JobState.SUCCESSFUL and str(case.job) not in fetched:
-                    self.on_change(_standing(batch, fetched, f"fetching {_name(case)}"))
+                    self.on_change(
+                        _standing(
+                            batch, fetched, f"fetching {case_name(case.subject, case.session)}"
+                        )
+                    )
                     self._fetch(case)
                     fetched.add(str(case.job))
             self.on_change(_standing(batch, fetched, "done" if batch.ended else "waiting"))
@@ -167,7 +171,7 @@ class BatchRun:
 
     def _fetch(self, case: BatchCaseDocument) -> None:
         """Fetch a case's files; one that was deleted meanwhile is passed over."""
-        folder = self.ledger.folder / _name(case)
+        folder = self.ledger.folder / case_name(case.subject, case.session)
         for attempt in range(1, DOWNLOADS + 1):
             try:
                 self._patiently(lambda: self.client.download(case.job, folder, wanted=self.wanted))
@@ -204,7 +208,3 @@ def _standing(batch: BatchDocument, fetched: set[str], now: str) -> Standing:
         fetched=len(fetched),
         now=now,
     )
-
-
-def _name(case: BatchCaseDocument) -> str:
-    return f"{case.subject}_{case.session}" if case.session else case.subject

@@ -9,15 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from dlb_core import artefacts
-from dlb_core.batch.cases import Found, find_cases
+from dlb_core.batch.cases import Found, case_name, find_cases
 from dlb_core.batch.ledger import Ledger
 from dlb_core.batch.run import COHORT, BatchRun, Outcome, Standing
 from dlb_core.cli.case_options import add_processing_options, parse_case_options
 from dlb_core.cli.display import progress_bar
 from dlb_core.cli.submit import add_service_options, codes_of, open_client
 from dlb_core.contracts import JobState, Priority
-from dlb_core.documents import BatchDocument
 from dlb_core.errors import BadOption, InputError
 
 DONE, FAILED, USER_CAN_FIX = 0, 1, 2
@@ -126,16 +124,12 @@ def _tell(outcome: Outcome, found: Found, folder: Path, console: Console) -> int
     for case in batch.cases if batch else ():
         if case.state is not JobState.SUCCESSFUL:
             why = case.error.code if case.error else case.state or "deleted"
-            print(f"dlb: {case.subject} {case.session}: {why}", file=sys.stderr)
+            print(f"dlb: {case_name(case.subject, case.session)}: {why}", file=sys.stderr)
             codes.append(case.error.code if case.error else "")
     if batch is not None:
-        console.print(_summary(batch, len(found.cases)))
+        good = sum(case.state is JobState.SUCCESSFUL for case in batch.cases)
+        console.print(f"{good} of {len(found.cases)} cases have results")
         console.print(f"table: {folder / COHORT}", markup=False)
     if not codes:
         return DONE
     return USER_CAN_FIX if set(codes) <= codes_of(InputError) else FAILED
-
-
-def _summary(batch: BatchDocument, total: int) -> str:
-    good = sum(case.state is JobState.SUCCESSFUL for case in batch.cases)
-    return f"{good} of {total} cases have results; each has a folder with {artefacts.REPORT_HTML}"
