@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -244,7 +244,9 @@ class FormReceiver:
     def close(self) -> None:
         """Close the files, finished or not."""
         for sink in self._files.values():
-            sink.file.close()
+            # What was not finished is thrown away: that its last bytes find no room is no news.
+            with suppress(OSError):
+                sink.file.close()
 
     def _begin_part(self) -> None:
         self._headers = _PartHeaders()

@@ -103,6 +103,19 @@ async def test_a_disk_that_fills_up_in_mid_upload_is_cleaned_up(
         assert (await submit(client)).status_code == 202
 
 
+async def test_a_small_upload_onto_a_full_disk_is_refused(small_disk: Path, tmp_path: Path) -> None:
+    """So small that all of it waits in buffers, which find no room when they are closed either."""
+    settings = {"data": small_disk, "database_url": f"sqlite:///{tmp_path / 'jobs.sqlite'}"}
+    async with service(tmp_path, **settings) as (client, services):
+        filler = small_disk / "filler"
+        fill(filler, leaving=0)
+        answer = await submit(client)
+        filler.unlink()
+
+        assert (answer.status_code, code_of(answer.content)) == (507, "disk-full")
+        assert_empty(services)
+
+
 async def test_a_disk_without_room_for_the_row_refuses_the_job(small_disk: Path) -> None:
     """The images fitted, the row that promises work on them did not."""
     async with service(small_disk) as (client, services):
