@@ -1,6 +1,6 @@
 """Many clients at once: 200 poll their jobs while 20 upload and workers run.
 
-    python -m benchmarks.load [--pollers 200] [--uploads 20] [--megabytes 0.1 6 60]
+    python -m benchmarks.load [--pollers 200] [--uploads 20] [--megabytes 6 60]
 
 A real broker, API and two workers, with the tests' quick pipeline in place of the real one, on
 loopback. Each size is a phase: all uploads at once, each a pair of two images of that size. The
@@ -16,19 +16,21 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.load.images import write_pair
-from benchmarks.load.memory import Memory
 from benchmarks.load.polling import Polled, Pollers
+from benchmarks.load.process import Usage
 from dlb_core.contracts import Priority
 from tests.faults.system import System
 
 NUM_WORKERS = 2
 SMALL_MB = 0.06
+SMALL_AT_ONCE = 50
+SETTLE_S = 5.0
 ALONE_S = 20.0
 LIMIT_S = 600.0
 PACE_S = 0.02
@@ -44,6 +46,8 @@ class Phase:
     uploads_s: Sequence[float]
     errors: Sequence[str]
     seconds: float
+    processor_s: float
+    """Of the API, like the memory."""
     peak_mib: float
 
 
@@ -72,52 +76,54 @@ def main() -> None:
 async def measure(system: System, root: Path, args: argparse.Namespace) -> list[Phase]:
     """Let clients poll alone, then while others upload pairs of each size."""
     assert system.api.pid is not None
-    memory = Memory(system.api.pid)
-    small = write_pair(root, SMALL_MB)
-    jobs: list[str] = []
-    while len(jobs) < args.pollers:
-        some = min(args.uploads, args.pollers - len(jobs))
-        sent = await _upload(system.url, small, some, Priority.RESEARCH)
-        assert not sent["errors"], sent["errors"]
-        jobs += sent["jobs"]
-    pollers = Pollers(system.url, jobs)
+    usage = Usage(system.api.pid)
+    pairs = {megabytes: write_pair(root, megabytes) for megabytes in args.megabytes}
+    pollers = Pollers(system.url, await _submit_small(system.url, root, args.pollers))
     try:
         # Connections are made, and what is read once is read.
-        await asyncio.sleep(5.0)
-        phases = [await _alone(pollers, memory)]
-        for megabytes in args.megabytes:
-            pair = await asyncio.to_thread(write_pair, root, megabytes)
-            phases.append(
-                await _while_uploading(
-                    pollers, memory, system.url, pair, args.uploads, f"2 x {megabytes:g} MB"
-                )
-            )
+        await asyncio.sleep(SETTLE_S)
+        phases = [await _phase("no upload", pollers, usage, _nothing())]
+        for megabytes, pair in pairs.items():
+            name = f"{args.uploads} uploads of 2 x {megabytes:g} MB"
+            sent = _upload(system.url, pair, args.uploads, Priority.STAT)
+            phases.append(await _phase(name, pollers, usage, sent))
         return phases
     finally:
         await pollers.stop()
 
 
-async def _alone(pollers: Pollers, memory: Memory) -> Phase:
-    pollers.take()
-    memory.forget_peak()
+async def _submit_small(url: str, root: Path, count: int) -> list[str]:
+    """A job for each client that polls; returns their ids."""
+    pair = write_pair(root, SMALL_MB)
+    jobs: list[str] = []
+    while len(jobs) < count:
+        sent = await _upload(url, pair, min(SMALL_AT_ONCE, count - len(jobs)), Priority.RESEARCH)
+        assert not sent["errors"], sent["errors"]
+        jobs += sent["jobs"]
+    return jobs
+
+
+async def _nothing() -> dict[str, Any]:
     await asyncio.sleep(ALONE_S)
-    return Phase("no upload", pollers.take(), [], [], ALONE_S, memory.peak_mib)
+    return {"seconds": [], "errors": []}
 
 
-async def _while_uploading(
-    pollers: Pollers, memory: Memory, url: str, pair: tuple[Path, Path], count: int, size: str
+async def _phase(
+    name: str, pollers: Pollers, usage: Usage, work: Awaitable[dict[str, Any]]
 ) -> Phase:
+    """Note what clients and API have met while some work is done."""
     pollers.take()
-    memory.forget_peak()
-    begun = time.monotonic()
-    sent = await _upload(url, pair, count, Priority.STAT)
+    usage.forget_peak()
+    begun, used = time.monotonic(), usage.processor_s
+    sent = await work
     return Phase(
-        name=f"{count} uploads of {size}",
+        name=name,
         polled=pollers.take(),
         uploads_s=sent["seconds"],
         errors=sent["errors"],
         seconds=time.monotonic() - begun,
-        peak_mib=memory.peak_mib,
+        processor_s=usage.processor_s - used,
+        peak_mib=usage.peak_mib,
     )
 
 
@@ -144,8 +150,11 @@ def show(phases: Sequence[Phase], args: argparse.Namespace) -> None:
         f"{args.pollers} clients poll; {NUM_WORKERS} workers; {platform.processor() or 'cpu'}, "
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds"
     )
-    print("| phase | polls | p50 | p99 | uploads p50 | p99 | took | API memory, MiB | errors |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| phase | polls | p50 | p99 | uploads p50 | p99 | took | processor of the API "
+        "| its memory, MiB | errors |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for phase in phases:
         errors = len(phase.errors) + len(phase.polled.errors)
         cells = [
@@ -154,6 +163,7 @@ def show(phases: Sequence[Phase], args: argparse.Namespace) -> None:
             *_quantiles(phase.polled.seconds),
             *_quantiles(phase.uploads_s),
             f"{phase.seconds:.0f}",
+            f"{phase.processor_s:.1f}",
             f"{phase.peak_mib:.0f}",
             str(errors),
         ]

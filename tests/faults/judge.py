@@ -12,6 +12,7 @@ import numpy as np
 from dlb_core.artefacts import MASK_FLAIR, sha256_of
 from dlb_core.client import DlbClient
 from dlb_core.contracts import FINAL_STATES, JobState, Outcome
+from dlb_core.errors import JobNotFound
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from tests.faults.campaign import Caused, Fault
@@ -100,7 +101,7 @@ def _faults_of_results(account: Account, job: JobRecord, system: System, folder:
         for entry in job.artefacts
         if sha256_of(paths[entry.name]) != entry.sha256
     ]
-    image = nib.load(paths[MASK_FLAIR])
+    image = nib.Nifti1Image.from_filename(paths[MASK_FLAIR])
     voxels = int(np.asanyarray(image.dataobj).sum())
     if voxels != account.case.voxels:
         faults.append(f"the mask has {voxels} voxels, not {account.case.voxels}")
@@ -151,13 +152,17 @@ def litter(system: System, store: JobStore) -> list[str]:
     """What lies in the data folder and should not."""
     found = [str(path) for path in system.folder.staging.iterdir()]
     for folder in system.folder.jobs.iterdir():
-        job = store.get(UUID(folder.name))
         there = {str(path.relative_to(folder)) for path in folder.glob("*/*")}
-        found += [f"{job.state} {folder.name}/{name}" for name in there - _may_stay(job)]
+        found += [f"{folder.name}/{name}" for name in there - _may_stay(folder, store)]
     return found
 
 
-def _may_stay(job: JobRecord) -> set[str]:
+def _may_stay(folder: Path, store: JobStore) -> set[str]:
+    """Of a job's folder; nothing of one whose submission was killed before it had a row."""
+    try:
+        job = store.get(UUID(folder.name))
+    except JobNotFound:
+        return set()
     if job.state is JobState.SUCCESSFUL:
         return {f"attempts/{job.fence}"}
     return {"inputs/T1w.nii.gz", "inputs/FLAIR.nii.gz"} if job.keep_inputs else set()

@@ -1,5 +1,6 @@
-"""How much memory a process holds, and held at most."""
+"""What a process uses: memory, now and at most, and processor time."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,8 +8,8 @@ MIB = 1024 * 1024
 RESET_PEAK = "5"
 
 
-class Memory:
-    """One process's resident memory, as the kernel counts it.
+class Usage:
+    """What the kernel counts of one process.
 
     Parameters
     ----------
@@ -24,13 +25,16 @@ class Memory:
 
     @property
     def peak_mib(self) -> float:
-        """Most that was held since."""
+        """Most resident memory that was held since."""
         return self._read("VmHWM")
 
     @property
-    def now_mib(self) -> float:
-        """What is held."""
-        return self._read("VmRSS")
+    def processor_s(self) -> float:
+        """Processor time used since its start."""
+        # The name, in brackets, may hold anything.
+        fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
+        user, system = int(fields[11]), int(fields[12])
+        return (user + system) / os.sysconf("SC_CLK_TCK")
 
     def _read(self, name: str) -> float:
         found = re.search(rf"{name}:\s+(\d+) kB", (self._folder / "status").read_text())
