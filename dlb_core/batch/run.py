@@ -5,10 +5,12 @@ that were accepted are not sent again, one whose acceptance was not noted is, wi
 idempotency key, and files that are there are not fetched again.
 """
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from dlb_core.artefacts import write_text
@@ -86,6 +88,8 @@ class BatchRun:
     priority: Priority
     wanted: Callable[[str], bool]
     on_change: Callable[[Standing], None]
+    retry_failed: bool = False
+    """Whether jobs that have failed are tried again first."""
 
     def run(self, cases: tuple[Case, ...]) -> Outcome:
         """Do it all.
@@ -102,7 +106,9 @@ class BatchRun:
         if not accepted:
             return Outcome(None, tuple(refused))
         batch = self._patiently(lambda: self._make(accepted))
-        batch = self._gather(batch, {case.name for case in accepted})
+        if self.retry_failed:
+            batch = self._retry(batch)
+        batch = self._gather(batch)
         table = self._patiently(lambda: self.client.cohort(batch.id))
         write_text(self.ledger.folder / COHORT, table)
         return Outcome(batch, tuple(refused))
@@ -149,7 +155,15 @@ class BatchRun:
         digest = hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()
         return self.client.make_batch(manifest, idempotency_key=self.ledger.key(digest))
 
-    def _gather(self, batch: BatchDocument, names: set[str]) -> BatchDocument:
+    def _retry(self, batch: BatchDocument) -> BatchDocument:
+        """Let failed jobs be tried again; whose images are no longer kept stays as it is."""
+        for case in batch.cases:
+            if case.state is JobState.FAILED:
+                with contextlib.suppress(ServiceRefused):
+                    self._patiently(partial(self.client.retry, case.job))
+        return self._patiently(lambda: self.client.batch(batch.id))
+
+    def _gather(self, batch: BatchDocument) -> BatchDocument:
         """Fetch each job's files once it has succeeded, until all jobs have ended."""
         fetched: set[str] = set()
         batch_id = batch.id
@@ -166,7 +180,8 @@ class BatchRun:
             self.on_change(_standing(batch, fetched, "done" if batch.ended else "waiting"))
             if batch.ended:
                 return batch
-            time.sleep(POLL_S)
+            # The document of thousands of cases is long.
+            time.sleep(POLL_S * (1 + batch.total / 1000))
             batch = self._patiently(lambda: self.client.batch(batch_id))
 
     def _fetch(self, case: BatchCaseDocument) -> None:

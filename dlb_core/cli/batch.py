@@ -55,6 +55,11 @@ def add_parser(subparsers: Any) -> None:
         default=Priority.RESEARCH.value,
         help="how soon its jobs are begun while others wait (%(default)s)",
     )
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="first let jobs of this batch that have failed be tried again",
+    )
     add_processing_options(parser)
     add_service_options(parser)
     parser.set_defaults(run=run)
@@ -95,6 +100,7 @@ def _run(args: argparse.Namespace, found: Found, ledger: Ledger, console: Consol
             priority=Priority(args.priority),
             wanted=FETCHED[args.fetch],
             on_change=lambda standing: _show(standing, bar, task),
+            retry_failed=args.retry_failed,
         )
         try:
             return batch.run(found.cases)

@@ -30,10 +30,9 @@ from dlb_core.errors import (
     UploadStalled,
     UploadTooLarge,
 )
-from dlb_core.jobs.batches.store import BatchCase, BatchRecord
+from dlb_core.jobs.batches.store import BatchCase, BatchJob, BatchRecord
 from dlb_core.jobs.idempotency import scoped_key
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.records import JobRecord
 from service.bodies import read_body
 from service.callers import CallerDep
 from service.dependencies import BatchesDep, DataDep, ServicesDep
@@ -206,7 +205,7 @@ def _document(record: BatchRecord) -> BatchDocument:
     return BatchDocument(**_summary(record).model_dump(), cases=cases)
 
 
-def _case(case: BatchCase, job: JobRecord | None) -> BatchCaseDocument:
+def _case(case: BatchCase, job: BatchJob | None) -> BatchCaseDocument:
     failure = None
     if job is not None and job.error_code is not None:
         failure = JobFailure(code=job.error_code, message=job.error_message or "")
@@ -230,16 +229,16 @@ def _cohort(record: BatchRecord, data: DataFolder) -> Iterator[CohortCase]:
             state="deleted" if job is None else job.state.value,
             error_code="" if job is None else job.error_code or "",
             finished="" if job is None or job.finished is None else job.finished.isoformat(),
-            report=None if job is None else _report(job, data),
+            report=None if job is None else _report(case.job_id, job, data),
         )
 
 
-def _report(job: JobRecord, data: DataFolder) -> dict[str, Any] | None:
+def _report(job_id: UUID, job: BatchJob, data: DataFolder) -> dict[str, Any] | None:
     """A successful job's report; None where it is none, or is kept no longer."""
     if job.state is not JobState.SUCCESSFUL or job.expired is not None:
         return None
     try:
-        text = (data.attempt(job.id, job.fence) / artefacts.REPORT_JSON).read_text("utf-8")
+        text = (data.attempt(job_id, job.fence) / artefacts.REPORT_JSON).read_text("utf-8")
     except FileNotFoundError:
         return None
     report: dict[str, Any] = json.loads(text)

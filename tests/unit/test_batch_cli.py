@@ -115,6 +115,11 @@ def test_killed_in_the_middle_it_goes_on_and_sends_nothing_twice(
     assert "quality-failed" in printed.err
     assert f"{SUBJECTS - 1} of {SUBJECTS} cases have results" in printed.out
 
+    with worked_off(running):
+        assert main([*words, "--retry-failed"]) == 0
+    assert jobs_of(running) == {JobState.SUCCESSFUL: SUBJECTS}
+    assert len(list(out.glob(f"*/{MASK_FLAIR}"))) == SUBJECTS
+
 
 def test_a_case_that_is_refused_does_not_stop_the_others(
     running: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]

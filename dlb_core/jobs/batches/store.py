@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
+from dlb_core.contracts import JobState
 from dlb_core.errors import BatchNotFound, IdempotencyConflict, JobNotFound
 from dlb_core.jobs.batches.tables import BatchCaseRow, BatchRow
 from dlb_core.jobs.models import JobRow
-from dlb_core.jobs.records import JobRecord, record_of
 from dlb_core.jobs.store.sessions import Sessions
 
 CHUNK = 500
@@ -31,6 +32,18 @@ class BatchCase:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchJob:
+    """What a batch shows of a job; less than `JobRecord`, for a batch may have thousands."""
+
+    state: JobState
+    fence: int
+    error_code: str | None
+    error_message: str | None
+    finished: datetime | None
+    expired: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRecord:
     """A batch as it stood when it was read."""
 
@@ -38,7 +51,7 @@ class BatchRecord:
     owner: str | None
     name: str
     created: datetime
-    cases: tuple[tuple[BatchCase, JobRecord | None], ...]
+    cases: tuple[tuple[BatchCase, BatchJob | None], ...]
     """Each with its job; None: the job was deleted."""
 
     @property
@@ -133,11 +146,7 @@ class BatchStore(Sessions):
             row = session.get(BatchRow, batch_id)
             if row is None or (sees is not None and row.owner != sees):
                 raise BatchNotFound("no such batch: it never was, or it was removed")
-            jobs: dict[UUID, JobRecord] = {}
-            for start in range(0, len(row.cases), CHUNK):
-                ids = [case.job_id for case in row.cases[start : start + CHUNK]]
-                found = session.scalars(select(JobRow).where(JobRow.id.in_(ids)))
-                jobs |= {job.id: record_of(job) for job in found}
+            jobs = _jobs(session, [case.job_id for case in row.cases])
             return BatchRecord(
                 id=row.id,
                 owner=row.owner,
@@ -204,6 +213,32 @@ class BatchStore(Sessions):
         if missing:
             some = ", ".join(sorted(map(str, missing))[:5])
             raise JobNotFound(f"{len(missing)} of the manifest's jobs are not there, e.g. {some}")
+
+
+def _jobs(session: Session, ids: Sequence[UUID]) -> dict[UUID, BatchJob]:
+    """Read those of these jobs that there are."""
+    columns = (
+        JobRow.id,
+        JobRow.state,
+        JobRow.fence,
+        JobRow.error_code,
+        JobRow.error_message,
+        JobRow.finished,
+        JobRow.expired,
+    )
+    found: dict[UUID, BatchJob] = {}
+    for start in range(0, len(ids), CHUNK):
+        query = select(*columns).where(JobRow.id.in_(ids[start : start + CHUNK]))
+        for row in session.execute(query):
+            found[row.id] = BatchJob(
+                state=JobState(row.state),
+                fence=row.fence,
+                error_code=row.error_code,
+                error_message=row.error_message,
+                finished=row.finished,
+                expired=row.expired,
+            )
+    return found
 
 
 def _digest(name: str, cases: Sequence[BatchCase]) -> str:
