@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -11,6 +14,7 @@ import pytest
 from opentelemetry import trace
 from service_kit import form, form_headers, pair, service
 from sqlalchemy import select
+from webhook_kit import receiver
 
 from dlb_core.errors import BadOption
 from dlb_core.jobs.logs import JsonFormatter, log_fields
@@ -95,6 +99,31 @@ def test_fields_stand_on_every_line_within(lines: io.StringIO) -> None:
     inner, outer = (json.loads(line) for line in lines.getvalue().splitlines())
     assert inner["job_id"] == "7"
     assert "job_id" not in outer
+
+
+def test_spans_reach_a_collector() -> None:
+    """Through the real exporter, in a process of its own: providers are set once in each."""
+    program = (
+        "from dlb_core.jobs.tracing import configure_tracing, flush_traces\n"
+        "from opentelemetry import trace\n"
+        "configure_tracing('otlp', 'dlb-test')\n"
+        "trace.get_tracer('t').start_span('stage inference').end()\n"
+        "flush_traces()\n"
+    )
+    with receiver() as collector:
+        collector.answers = [200]
+        address = collector.url.rpartition("/")[0]
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": address},
+            check=True,
+            timeout=120,
+        )
+
+    headers, body = collector.requests[0]
+    assert headers["content-type"] == "application/x-protobuf"
+    assert b"dlb-test" in body
+    assert b"stage inference" in body
 
 
 def test_where_spans_go_must_be_said_in_a_known_way(tmp_path: Path) -> None:
