@@ -101,14 +101,28 @@ def test_api_and_workers_share_the_data_and_can_write_nothing_else(name: str) ->
     assert service["environment"]["DLB_DATA"] == data
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert set(COMPOSE["volumes"]) == {"data", "redis"}
+    assert set(COMPOSE["volumes"]) == {"data", "redis", "prometheus", "grafana"}
 
 
-def test_only_the_api_is_reachable_and_only_from_this_machine() -> None:
+def test_only_pages_and_the_api_are_reachable_and_only_from_this_machine() -> None:
     """Keys travel in plain HTTP: a proxy that speaks TLS must stand between."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
-    assert published == {"api": ["127.0.0.1:8000:8000"]}
+    assert published == {"api": ["127.0.0.1:8000:8000"], "grafana": ["127.0.0.1:3000:3000"]}
+
+
+def test_the_files_that_monitoring_mounts_exist() -> None:
+    """An engine makes an empty folder of a file that is not there."""
+    mounts = [
+        volume.partition(":")[0]
+        for name in ("prometheus", "grafana")
+        for volume in SERVICES[name]["volumes"]
+        # The key is made by hand, after the service has started.
+        if volume.startswith("./") and not volume.startswith("./metrics.key")
+    ]
+    assert mounts
+    assert all((ROOT / mount).exists() for mount in mounts)
+    assert {SERVICES[name]["profiles"][0] for name in ("prometheus", "grafana")} == {"monitoring"}
 
 
 def test_the_gpu_worker_starts_only_when_asked_for() -> None:
