@@ -2,7 +2,9 @@
 
 import logging
 import re
+from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,7 +30,9 @@ QUIET = frozenset(
 """Reading these is not logged, unless it is refused: they are asked for again and again."""
 AT_THE_DOOR = (401, 403, 429)
 """Statuses of what the guard refuses, before any route is looked for."""
-UUID_AT_END = re.compile(rb"/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+MADE = re.compile(rb"/(\w+)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+"""What an answer's Location leads to: its kind, and its id."""
+JOBS = b"jobs"
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +93,7 @@ def _write(request: Request, answer: _Answer) -> None:
         job=_job(request, answer),
         status=answer.status,
         address=request.client.host if request.client else None,
-        about=_artefact(request),
+        about=_artefact(request) or _thing(request, answer),
     )
     try:
         services_of(request).gate.audit.write(entry)
@@ -114,8 +118,18 @@ def _job(request: Request, answer: _Answer) -> str | None:
     """The job that the path names, or the one that the answer leads to; in our own writing."""
     if named := job_named(request):
         return str(named)
-    found = UUID_AT_END.search(answer.location)
-    return found[1].decode() if found else None
+    found = MADE.search(answer.location)
+    return found[2].decode() if found and found[1] == JOBS else None
+
+
+def _thing(request: Request, answer: _Answer) -> str | None:
+    """The batch, webhook or the like that the path names or the answer leads to."""
+    for name, value in request.path_params.items():
+        if name.endswith("_id") and name != "job_id":
+            with suppress(ValueError):
+                return str(UUID(str(value)))
+    found = MADE.search(answer.location)
+    return found[2].decode() if found and found[1] != JOBS else None
 
 
 def _artefact(request: Request) -> str | None:

@@ -190,8 +190,16 @@ class PartialFile:
         with self._part.open("rb") as file:
             os.fsync(file.fileno())
         self._part.replace(self.path)
+        self._remove_older_parts()
         sync_folder(self.path.parent)
         return self.path
+
+    def _remove_older_parts(self) -> None:
+        """Nobody goes on with parts of what this file was once."""
+        start = f".{self.path.name}."
+        for path in list(self.path.parent.iterdir()):
+            if path.name.startswith(start) and path.suffix == ".part":
+                path.unlink(missing_ok=True)
 
     def _range(self) -> str:
         return f"bytes {self.size}-"

@@ -134,12 +134,15 @@ def test_parts_of_another_file_are_not_gone_on_with(
     )
     part = tmp_path / f".{MASK_FLAIR}.{digest[:16]}.part"
     part.write_bytes(b"x" * ROOM)
+    older = tmp_path / f".{MASK_FLAIR}.{'0' * 16}.part"
+    older.write_bytes(b"y")
 
     with DlbClient(running.url) as client:
         with pytest.raises(DownloadDamaged):
             client.download(job.id, tmp_path)
         assert not part.exists()
         client.download(job.id, tmp_path)
+    assert not older.exists()
     assert sha256_of(tmp_path / MASK_FLAIR) == digest
 
 

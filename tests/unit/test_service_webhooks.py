@@ -1,5 +1,6 @@
 """Webhooks over HTTP: made, watched, replayed; each caller's own."""
 
+import json
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -38,7 +39,7 @@ async def heard_all(heard: Receiver, count: int) -> None:
 async def test_a_webhook_lives_from_its_making_to_its_end(tmp_path: Path) -> None:
     """Everything that a customer's operator does with it, over the API alone."""
     with receiver() as heard:
-        async with service(tmp_path, webhook_networks=LOOPBACK) as (client, _):
+        async with service(tmp_path, webhook_networks=LOOPBACK) as (client, services):
             made = await client.post(
                 "/v1/webhooks", json={"url": heard.url, "events": ["job.dismissed"]}
             )
@@ -55,6 +56,7 @@ async def test_a_webhook_lives_from_its_making_to_its_end(tmp_path: Path) -> Non
             shown = WebhookDocument.model_validate_json((await client.get(webhook.href)).content)
             gone = await client.delete(webhook.href)
             after = await client.get(webhook.href)
+            audit = services.gate.audit.path.read_text()
 
     assert (made.status_code, made.headers["Location"]) == (201, webhook.href)
     assert (tried.status_code, replayed.status_code, gone.status_code) == (202, 202, 204)
@@ -67,6 +69,11 @@ async def test_a_webhook_lives_from_its_making_to_its_end(tmp_path: Path) -> Non
     assert shown.live_secrets == 2
     assert "secret" not in shown.model_dump()
     assert after.status_code == 404
+    lines = {line["what"]: line for line in map(json.loads, audit.splitlines())}
+    for what in ("POST /v1/webhooks", "DELETE /v1/webhooks/{webhook_id}"):
+        assert lines[what]["about"] == str(webhook.id)
+        assert "job" not in lines[what]
+    assert heard.url not in audit
 
 
 @pytest.mark.anyio
