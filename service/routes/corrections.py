@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 
 from dlb_core.documents import API, VersionDocument, VersionList
@@ -107,7 +108,7 @@ async def correct_job(
     job_id: UUID, request: Request, services: ServicesDep, store: StoreDep, data: DataDep
 ) -> Response:
     """Measure and report a finished job anew from an edited mask; takes up to a minute."""
-    record = successful(store.get(job_id))
+    record = successful(await run_sync(store.get, job_id))
     made = await Corrector(services).accept(request, results_folder(data, record))
     document = version_document(record, made)
     return respond(
