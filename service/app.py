@@ -20,6 +20,7 @@ from dlb_core.documents import API, Problem
 from dlb_core.errors import InputError, TransientError
 from dlb_core.jobs.retention import FOR_EVER
 from dlb_core.jobs.store import utc_now
+from dlb_core.longitudinal.requests import ComparisonRequest
 from dlb_core.report.document import RESEARCH_USE
 from service import errors
 from service.audit import Audit
@@ -31,6 +32,7 @@ from service.request_times import RequestTimes
 from service.routes import (
     artefacts,
     batches,
+    comparisons,
     control,
     corrections,
     events,
@@ -57,6 +59,7 @@ ROUTERS = [
         artefacts,
         corrections,
         batches,
+        comparisons,
         pacs,
         webhooks,
         models,
@@ -166,6 +169,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             [
                 (SegmentationOptions, "validation"),
                 (NamedSeries, "validation"),
+                (ComparisonRequest, "validation"),
                 (Problem, "serialization"),
             ],
             ref_template="#/components/schemas/{model}",

@@ -8,13 +8,15 @@ from fastapi import Depends, Request
 
 from dlb_core.errors import JobNotFound
 from dlb_core.jobs.batches.store import BatchStore
+from dlb_core.jobs.comparisons.dispatcher import ComparisonDispatcher
+from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.deliveries.courier import DeliveryCourier
 from dlb_core.jobs.deliveries.store import DeliveryStore
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.endings import Endings
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.queue import JobQueue
+from dlb_core.jobs.queue import ComparisonQueue, JobQueue
 from dlb_core.jobs.rounds import Rounds
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.sessions import NO_SUCH_JOB
@@ -33,6 +35,7 @@ from service.space import UploadSpace
 from service.weights_watch import WeightsWatch
 
 TELL_EVERY_S = 1.0
+COMPARE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ class Services:
     data: DataFolder
     store: JobStore
     batches: BatchStore
+    comparisons: ComparisonStore
+    comparison_rounds: Rounds
+    """Keeps comparisons moving."""
     webhooks: WebhookStore
     endings: Rounds
     """Tells of jobs' ends."""
@@ -77,6 +83,7 @@ class Services:
     def close(self) -> None:
         """Stop what runs, close what is open."""
         self.dispatcher.stop()
+        self.comparison_rounds.stop()
         self.endings.stop()
         self.courier.stop()
         self.delivery_courier.stop()
@@ -100,6 +107,8 @@ def open_services(settings: ServiceSettings) -> Services:
     queue = JobQueue(settings.redis_url)
     dispatcher = Dispatcher(store, queue, data, retention=settings.retention)
     dispatcher.start()
+    comparisons = ComparisonStore(engine)
+    comparison_rounds = _comparing(settings, comparisons, data)
     webhooks = WebhookStore(engine)
     courier = Courier(webhooks, settings.webhook_policy)
     endings = Rounds(Endings(engine).tell_all, name="endings", interval_s=TELL_EVERY_S)
@@ -118,6 +127,8 @@ def open_services(settings: ServiceSettings) -> Services:
         data=data,
         store=store,
         batches=BatchStore(engine),
+        comparisons=comparisons,
+        comparison_rounds=comparison_rounds,
         webhooks=webhooks,
         endings=endings,
         courier=courier,
@@ -132,6 +143,15 @@ def open_services(settings: ServiceSettings) -> Services:
         gate=gate,
         feed=feed,
     )
+
+
+def _comparing(settings: ServiceSettings, store: ComparisonStore, data: DataFolder) -> Rounds:
+    """Start to look after comparisons."""
+    queue = ComparisonQueue(settings.redis_url)
+    dispatcher = ComparisonDispatcher(store, queue, data, keep_days=settings.keep_results_days)
+    rounds = Rounds(dispatcher.run_once, name="comparisons", interval_s=COMPARE_EVERY_S)
+    rounds.start()
+    return rounds
 
 
 def services_of(request: Request) -> Services:

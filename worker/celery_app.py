@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-from dlb_core.jobs.celery_config import SEGMENT_TASK, make_app
+from dlb_core.jobs.celery_config import COMPARE_TASK, SEGMENT_TASK, make_app
 from worker.settings import WorkerSettings
 
 BACKSTOP_S = 120
@@ -14,9 +14,10 @@ def make_worker_app(settings: WorkerSettings) -> Celery:
     app = make_app(settings.redis_url, transport_options={"socket_keepalive": True})
     limit_s = settings.time_limit_s + BACKSTOP_S
     app.conf.update(
-        include=["worker.tasks"],
+        include=["worker.tasks", "worker.comparison_tasks"],
         task_annotations={
-            SEGMENT_TASK: {"soft_time_limit": limit_s, "time_limit": limit_s + BACKSTOP_S}
+            task: {"soft_time_limit": limit_s, "time_limit": limit_s + BACKSTOP_S}
+            for task in (SEGMENT_TASK, COMPARE_TASK)
         },
     )
     return app

@@ -12,6 +12,7 @@ from kombu.entity import Queue
 
 SEGMENT_TASK = "dlb.segment"
 TRAIN_TASK = "dlb.train"
+COMPARE_TASK = "dlb.compare"
 INFERENCE_QUEUE = "inference"
 TRAINING_QUEUE = "training"
 

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from dlb_core.errors import StoreUnavailable
 from dlb_core.jobs.celery_config import (
+    COMPARE_TASK,
     INFERENCE_QUEUE,
     SEGMENT_TASK,
     TRAIN_TASK,
@@ -84,6 +85,17 @@ class JobQueue(HintQueue):
     def send(self, job_id: UUID) -> None:
         """Send one hint."""
         self._publish(str(job_id))
+
+
+class ComparisonQueue(HintQueue):
+    """Hints at comparisons, among those at jobs: the same workers take both."""
+
+    def __init__(self, broker_url: str) -> None:
+        super().__init__(broker_url, task=COMPARE_TASK, queue=INFERENCE_QUEUE)
+
+    def send(self, comparison_id: UUID) -> None:
+        """Send one hint."""
+        self._publish(str(comparison_id))
 
 
 class TrainingQueue(HintQueue):

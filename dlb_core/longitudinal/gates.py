@@ -16,7 +16,7 @@ VOXEL_RATIO = 1.25, 2.0
 """Largest ratio of the FLAIRs' voxel sizes that passes, and that only warns."""
 BRAIN_CHANGE_PERCENT = 5.0, 12.0
 DISAGREEMENT_MM = 0.5, 1.5
-BRAIN_DICE = 0.95, 0.90
+BRAIN_DICE = 0.97, 0.95
 FIELD_SD = 0.15, 0.40
 NOISE = 0.04, 0.08
 """Of the smoothed difference, white matter = 1."""

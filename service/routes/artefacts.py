@@ -68,7 +68,7 @@ Version = Annotated[
 ]
 
 
-class _RangedFile(FileResponse):
+class RangedFile(FileResponse):
     """A file, or the ranges of it that were asked for."""
 
     @classmethod
@@ -113,10 +113,10 @@ def read_results(
     return respond(document, if_none_match=if_none_match)
 
 
-@router.head("/artefacts/{name}", response_class=_RangedFile, include_in_schema=False)
+@router.head("/artefacts/{name}", response_class=RangedFile, include_in_schema=False)
 @router.get(
     "/artefacts/{name}",
-    response_class=_RangedFile,
+    response_class=RangedFile,
     openapi_extra=RANGE,
     responses={
         200: {"description": "The file", "content": CONTENT, "headers": FILE_HEADERS},
@@ -143,7 +143,7 @@ def read_artefact(
     if matches(if_none_match, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     path = _file(data, record, name, version)
-    return _RangedFile(
+    return RangedFile(
         path,
         headers=headers,
         media_type=entry.media_type,

@@ -7,6 +7,7 @@ from alembic import context
 
 from dlb_core.jobs import key_tables, tally_tables  # noqa: F401  # tells Base of its tables
 from dlb_core.jobs.batches import tables as batch_tables  # noqa: F401  # likewise
+from dlb_core.jobs.comparisons import tables as comparison_tables  # noqa: F401  # likewise
 from dlb_core.jobs.deliveries import tables as delivery_tables  # noqa: F401  # likewise
 from dlb_core.jobs.models import Base
 from dlb_core.jobs.training import tables  # noqa: F401  # likewise

@@ -1,0 +1,1 @@
+"""Comparisons of two jobs' results, as rows that workers lease."""

@@ -1,0 +1,238 @@
+"""The store of comparisons: every change is one guarded UPDATE on a row, as with jobs.
+
+    accepted --claim--> running --finish--> successful
+        ^                 |  `---fail-----> failed
+        `-- lease ended --'
+
+One that is deleted, at any time, is gone: a worker that holds it finds no row to write to.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.orm import Session
+
+from dlb_core.contracts import ArtefactEntry, JobState
+from dlb_core.errors import JobNotFound, QueueFull, WorkerDied
+from dlb_core.jobs.comparisons.records import ComparisonClaim, ComparisonRecord, record_of
+from dlb_core.jobs.comparisons.tables import ComparisonRow
+from dlb_core.jobs.models import JobRow
+from dlb_core.jobs.store.sessions import Sessions
+
+NO_SUCH_COMPARISON = "no such comparison: it never was, or it was removed"
+MOST_WAITING = 1000
+_SILENT = "its workers died or fell silent; the usual cause is too little memory: see their logs"
+
+
+class ComparisonStore(Sessions):
+    """Comparisons in SQL. Every method raises `StoreUnavailable` where that does not answer."""
+
+    def insert(
+        self,
+        first: UUID,
+        second: UUID,
+        *,
+        owner: str | None,
+        label: str = "",
+        ignore_differences: bool = False,
+    ) -> ComparisonRecord:
+        """Accept a comparison.
+
+        Raises
+        ------
+        QueueFull
+            As many wait as may.
+        """
+        now = self._clock()
+        row = ComparisonRow(
+            id=uuid4(),
+            owner=owner,
+            first_job=first,
+            second_job=second,
+            label=label,
+            ignore_differences=ignore_differences,
+            state=JobState.ACCEPTED,
+            attempts=0,
+            fence=0,
+            created=now,
+            updated=now,
+            artefacts=[],
+        )
+        with self._write() as session:
+            waiting = session.scalars(
+                select(func.count())
+                .select_from(ComparisonRow)
+                .where(ComparisonRow.state == JobState.ACCEPTED)
+            ).one()
+            if waiting >= MOST_WAITING:
+                raise QueueFull(f"{waiting} comparisons wait: try again later")
+            session.add(row)
+            session.flush()
+            return record_of(row)
+
+    def get(self, comparison_id: UUID, *, sees: str | None) -> ComparisonRecord:
+        """Read one.
+
+        Parameters
+        ----------
+        comparison_id : UUID
+        sees : str or None
+            Whose comparisons are seen; None: everybody's.
+
+        Raises
+        ------
+        JobNotFound
+            It is another's, or there is none.
+        """
+        with self._read() as session:
+            return record_of(_existing(session, comparison_id, sees))
+
+    def newest(self, limit: int, *, sees: str | None) -> list[ComparisonRecord]:
+        """Read the newest ones."""
+        query = select(ComparisonRow).order_by(ComparisonRow.created.desc()).limit(limit)
+        if sees is not None:
+            query = query.where(ComparisonRow.owner == sees)
+        with self._read() as session:
+            return [record_of(row) for row in session.scalars(query)]
+
+    def remove(self, comparison_id: UUID, *, sees: str | None) -> None:
+        """Forget one, whatever its state.
+
+        Raises
+        ------
+        JobNotFound
+        """
+        with self._write() as session:
+            session.delete(_existing(session, comparison_id, sees))
+
+    def claim(self, comparison_id: UUID, lease_s: float) -> ComparisonClaim | None:
+        """Take one that waits; None when it does not."""
+        now = self._clock()
+        statement = (
+            update(ComparisonRow)
+            .where(ComparisonRow.id == comparison_id, ComparisonRow.state == JobState.ACCEPTED)
+            .values(
+                state=JobState.RUNNING,
+                fence=ComparisonRow.fence + 1,
+                attempts=ComparisonRow.attempts + 1,
+                lease_until=now + timedelta(seconds=lease_s),
+                updated=now,
+            )
+            .returning(ComparisonRow)
+            .execution_options(synchronize_session=False)
+        )
+        with self._write() as session:
+            row = session.scalars(statement).one_or_none()
+            if row is None:
+                return None
+            return ComparisonClaim(
+                comparison_id=row.id,
+                fence=row.fence,
+                attempt=row.attempts,
+                lease_s=lease_s,
+                first=row.first_job,
+                second=row.second_job,
+                label=row.label,
+                ignore_differences=row.ignore_differences,
+            )
+
+    def heartbeat(self, claim: ComparisonClaim) -> bool:
+        """Renew the lease; False when the claim was lost."""
+        return self._update(
+            claim, {"lease_until": self._clock() + timedelta(seconds=claim.lease_s)}
+        )
+
+    def finish(
+        self, claim: ComparisonClaim, artefacts: Sequence[ArtefactEntry], totals: dict[str, Any]
+    ) -> bool:
+        """Publish results; the files must lie in place before. False: the claim was lost."""
+        values = {"artefacts": [entry.model_dump() for entry in artefacts], "totals": totals}
+        return self._update(claim, values | self._ended(JobState.SUCCESSFUL))
+
+    def fail(self, claim: ComparisonClaim, code: str, message: str) -> bool:
+        """End one with a cause; False when the claim was lost."""
+        cause = {"error_code": code, "error_message": message}
+        return self._update(claim, cause | self._ended(JobState.FAILED))
+
+    def release(self, claim: ComparisonClaim) -> bool:
+        """Let one wait for another attempt; False when the claim was lost."""
+        values = {"state": JobState.ACCEPTED, "lease_until": None, "sent": self._clock()}
+        return self._update(claim, values | {"updated": self._clock()})
+
+    def requeue_expired(self, max_attempts: int) -> list[UUID]:
+        """Take back what silent workers hold: it waits again, or fails after `max_attempts`."""
+        now = self._clock()
+        silent = (ComparisonRow.state == JobState.RUNNING, ComparisonRow.lease_until < now)
+        again = {"state": JobState.ACCEPTED, "lease_until": None, "sent": None, "updated": now}
+        cause = {"error_code": WorkerDied.code, "error_message": _SILENT}
+        spent = ComparisonRow.attempts >= max_attempts
+        with self._write() as session:
+            found = list(session.scalars(select(ComparisonRow.id).where(*silent)))
+            if found:
+                over = cause | self._ended(JobState.FAILED)
+                session.execute(update(ComparisonRow).where(*silent, spent).values(**over))
+                session.execute(update(ComparisonRow).where(*silent).values(**again))
+            return found
+
+    def due_for_dispatch(self, *, stale_after_s: float | None) -> list[UUID]:
+        """Those that wait without a hint, or (unless None) with one older than this."""
+        due: ColumnElement[bool] = ComparisonRow.sent.is_(None)
+        if stale_after_s is not None:
+            due = due | (ComparisonRow.sent < self._clock() - timedelta(seconds=stale_after_s))
+        query = (
+            select(ComparisonRow.id)
+            .where(ComparisonRow.state == JobState.ACCEPTED, due)
+            .order_by(ComparisonRow.created)
+        )
+        with self._read() as session:
+            return list(session.scalars(query))
+
+    def mark_sent(self, comparison_ids: Sequence[UUID]) -> None:
+        """Note that hints were sent."""
+        with self._write() as session:
+            session.execute(
+                update(ComparisonRow)
+                .where(ComparisonRow.id.in_(comparison_ids))
+                .values(sent=self._clock())
+            )
+
+    def drop_outlived(self, finished_before: datetime | None) -> list[UUID]:
+        """Forget those one of whose jobs is gone, or that ended before a time."""
+        jobs = select(JobRow.id)
+        outlived: list[ColumnElement[bool]] = [
+            ComparisonRow.first_job.not_in(jobs),
+            ComparisonRow.second_job.not_in(jobs),
+        ]
+        if finished_before is not None:
+            outlived.append(ComparisonRow.finished < finished_before)
+        with self._write() as session:
+            found = list(session.scalars(select(ComparisonRow.id).where(or_(*outlived))))
+            if found:
+                session.execute(delete(ComparisonRow).where(ComparisonRow.id.in_(found)))
+            return found
+
+    def _ended(self, state: JobState) -> dict[str, Any]:
+        now = self._clock()
+        return {"state": state, "finished": now, "updated": now, "lease_until": None}
+
+    def _update(self, claim: ComparisonClaim, values: dict[str, Any]) -> bool:
+        """Change a row if the claim still holds it."""
+        held = (
+            ComparisonRow.id == claim.comparison_id,
+            ComparisonRow.fence == claim.fence,
+            ComparisonRow.state == JobState.RUNNING,
+        )
+        with self._write() as session:
+            result = session.execute(update(ComparisonRow).where(*held).values(**values))
+            return cast("CursorResult[Any]", result).rowcount == 1
+
+
+def _existing(session: Session, comparison_id: UUID, sees: str | None) -> ComparisonRow:
+    row = session.get(ComparisonRow, comparison_id)
+    if row is None or (sees is not None and row.owner != sees):
+        raise JobNotFound(NO_SUCH_COMPARISON)
+    return row

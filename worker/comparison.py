@@ -1,0 +1,138 @@
+"""One attempt at a comparison: claim it, compare, keep the lease, publish or say why not."""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+from dlb_core.artefacts import list_artefacts
+from dlb_core.contracts import JobState
+from dlb_core.errors import Cancelled, DlbError, JobNotFinished, OutOfMemory, TransientError
+from dlb_core.jobs.comparisons.dispatcher import attempt_folder
+from dlb_core.jobs.comparisons.records import ComparisonClaim
+from dlb_core.jobs.comparisons.store import ComparisonStore
+from dlb_core.jobs.store import JobStore
+from worker.memory import is_out_of_memory
+from worker.settings import WorkerSettings
+
+logger = logging.getLogger("worker.comparison")
+
+
+def run_comparison(
+    comparison_id: UUID, *, store: ComparisonStore, jobs: JobStore, settings: WorkerSettings
+) -> None:
+    """Try one comparison if it still waits; a doubled message ends here."""
+    claim = store.claim(comparison_id, settings.lease_s)
+    if claim is None:
+        logger.info("comparison_message_dropped", extra={"comparison_id": comparison_id})
+        return
+    output = attempt_folder(settings.folder, claim.comparison_id, claim.fence)
+    with _Hold(claim, store, settings.heartbeat_s) as hold:
+        try:
+            published = _compare(claim, jobs, settings, output, hold.is_lost, store)
+        except DlbError as error:
+            published = False
+            _give_up(claim, store, settings, error)
+        except Exception as error:
+            published = False
+            _fail_unexpectedly(claim, store, settings, error)
+    if not published:
+        shutil.rmtree(output, ignore_errors=True)
+
+
+class _Hold:
+    """Renews the lease in a thread, from the `with` block's start to its end."""
+
+    def __init__(self, claim: ComparisonClaim, store: ComparisonStore, heartbeat_s: float) -> None:
+        self._claim, self._store, self._heartbeat_s = claim, store, heartbeat_s
+        self._over, self._lost = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="comparison-lease", daemon=True)
+
+    def __enter__(self) -> "_Hold":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def is_lost(self) -> bool:
+        """Whether another has it now, or it was deleted."""
+        return self._lost.is_set()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._heartbeat_s):
+            try:
+                held = self._store.heartbeat(self._claim)
+            except TransientError:
+                # Nobody else can claim it either, while the store does not answer.
+                continue
+            if not held:
+                self._lost.set()
+                return
+
+
+def _compare(
+    claim: ComparisonClaim,
+    jobs: JobStore,
+    settings: WorkerSettings,
+    output: Path,
+    is_lost: Callable[[], bool],
+    store: ComparisonStore,
+) -> bool:
+    """Compare, write, publish; False when the claim was lost."""
+    # It loads the image libraries, which takes long: not in the worker's main process.
+    from dlb_core.longitudinal.compare import compare_visits
+    from dlb_core.longitudinal.write import write_comparison
+
+    visits = [_results_of(jobs, settings, job_id) for job_id in (claim.first, claim.second)]
+    compared = compare_visits(
+        visits[0],
+        visits[1],
+        label=claim.label,
+        ignore_differences=claim.ignore_differences,
+        should_stop=is_lost,
+    )
+    output.parent.parent.mkdir(mode=0o700, exist_ok=True)
+    write_comparison(output, compared)
+    totals = compared.comparison.totals.model_dump(mode="json")
+    return store.finish(claim, list_artefacts(output), totals)
+
+
+def _results_of(jobs: JobStore, settings: WorkerSettings, job_id: UUID) -> Path:
+    """Folder of a job's own results."""
+    record = jobs.get(job_id)
+    if record.state is not JobState.SUCCESSFUL or record.expired is not None:
+        raise JobNotFinished("the results of one of the jobs are no longer there")
+    return settings.folder.attempt(job_id, record.fence)
+
+
+def _give_up(
+    claim: ComparisonClaim, store: ComparisonStore, settings: WorkerSettings, error: DlbError
+) -> None:
+    """Record the cause, or let a passing one wait for another attempt."""
+    if isinstance(error, Cancelled):
+        logger.info("comparison_claim_lost", extra={"comparison_id": claim.comparison_id})
+        return
+    fields = {"comparison_id": claim.comparison_id, "code": error.code}
+    logger.warning("comparison_attempt_failed", extra=fields)
+    if isinstance(error, TransientError) and claim.attempt < settings.max_attempts:
+        store.release(claim)
+    else:
+        store.fail(claim, error.code, str(error))
+
+
+def _fail_unexpectedly(
+    claim: ComparisonClaim, store: ComparisonStore, settings: WorkerSettings, error: Exception
+) -> None:
+    """A fault of ours, too little memory, or files that were deleted meanwhile."""
+    logger.exception("comparison_failed_unexpectedly", extra={"comparison_id": claim.comparison_id})
+    if is_out_of_memory(error):
+        text = "the comparison ran out of memory: give the worker more"
+        _give_up(claim, store, settings, OutOfMemory(text))
+        return
+    name = type(error).__name__
+    message = f"an unexpected {name} ended this comparison: see the worker's log"
+    store.fail(claim, "internal-error", message)
