@@ -1,10 +1,8 @@
-"""A case's versions as others see them; and how a service has one made: `python -m` this module.
+"""A case's versions as others see them, and how a service asks for one.
 
-It reads a `CorrectionRequest` from standard input and writes an `Outcome`, both JSON. Reading a
-version's record loads nothing of what makes it.
+Reading a version's record loads nothing of what makes it: `correction_process.py` does.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +10,6 @@ from pydantic import AfterValidator, Field
 
 from dlb_core.artefacts import list_artefacts, write_text
 from dlb_core.contracts import ArtefactEntry, Message
-from dlb_core.errors import InputError
 from dlb_core.report.document import Correction, Report, Totals
 from dlb_core.versions import FIRST, version_folder, versions_in
 
@@ -74,22 +71,3 @@ def write_record(folder: Path, report: Report) -> None:
         artefacts=tuple(list_artefacts(folder)),
     )
     write_text(folder / RECORD, record.model_dump_json() + "\n")
-
-
-def main() -> None:
-    """Make one version."""
-    from dlb_core.correction import correct_case
-
-    asked = CorrectionRequest.model_validate_json(sys.stdin.buffer.read())
-    try:
-        report = correct_case(asked.results, asked.mask, asked.reader)
-    except InputError as error:
-        outcome = Outcome(code=error.code, message=str(error))
-    else:
-        made = (version_folder(asked.results, report.version) / RECORD).read_bytes()
-        outcome = Outcome(version=VersionRecord.model_validate_json(made))
-    sys.stdout.write(outcome.model_dump_json() + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -141,7 +141,11 @@ class JobDocument(Message):
     cancel_requested: bool
     options: SegmentationOptions
     inputs: Annotated[
-        dict[str, str], Field(description="T1w, FLAIR -> SHA-256 of the file as uploaded")
+        dict[str, str],
+        Field(
+            description="T1w and FLAIR, or study -> SHA-256 of the file as uploaded; of a study "
+            "that was fetched from an archive, of the archive's name and the study's UID"
+        ),
     ]
     error: Annotated[JobFailure | None, Field(description="only of a failed job")] = None
     totals: Annotated[Totals | None, Field(description="only of a successful job")] = None

@@ -101,7 +101,7 @@ def _make_version(asked: CorrectionRequest) -> VersionRecord:
         raise TransientError("other corrections are being made: send the mask again later")
     try:
         done = subprocess.run(  # our own command
-            [sys.executable, "-m", "dlb_core.corrections"],
+            [sys.executable, "-m", "dlb_core.correction_process"],
             input=asked.model_dump_json().encode(),
             stdout=subprocess.PIPE,
             timeout=TIME_LIMIT_S,
