@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import shutil
 import statistics
 import sys
 import tempfile
@@ -20,21 +21,23 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from benchmarks.load.images import write_pair
 from benchmarks.load.polling import Polled, Pollers
 from benchmarks.load.process import Usage
-from dlb_core.contracts import Priority
+from dlb_core.artefacts import sha256_of
+from dlb_core.contracts import Priority, SegmentationOptions
+from dlb_core.jobs.store import JobStore
 from tests.faults.system import System
 
 NUM_WORKERS = 2
 SMALL_MB = 0.06
-SMALL_AT_ONCE = 50
 SETTLE_S = 5.0
 ALONE_S = 20.0
 LIMIT_S = 600.0
-PACE_S = 0.02
-"""Seconds between two of the quick pipeline's 75 steps: the workers stay busy all the time."""
+PACE_S = 0.1
+"""Seconds between two of the quick pipeline's 75 steps: the workers have jobs all the time."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ async def measure(system: System, root: Path, args: argparse.Namespace) -> list[
     assert system.api.pid is not None
     usage = Usage(system.api.pid)
     pairs = {megabytes: write_pair(root, megabytes) for megabytes in args.megabytes}
-    pollers = Pollers(system.url, await _submit_small(system.url, root, args.pollers))
+    pollers = Pollers(system.url, _accept_small(system, root, args.pollers))
     try:
         # Connections are made, and what is read once is read.
         await asyncio.sleep(SETTLE_S)
@@ -92,15 +95,19 @@ async def measure(system: System, root: Path, args: argparse.Namespace) -> list[
         await pollers.stop()
 
 
-async def _submit_small(url: str, root: Path, count: int) -> list[str]:
-    """A job for each client that polls; returns their ids."""
-    pair = write_pair(root, SMALL_MB)
-    jobs: list[str] = []
-    while len(jobs) < count:
-        sent = await _upload(url, pair, min(SMALL_AT_ONCE, count - len(jobs)), Priority.RESEARCH)
-        assert not sent["errors"], sent["errors"]
-        jobs += sent["jobs"]
-    return jobs
+def _accept_small(system: System, root: Path, count: int) -> list[str]:
+    """A small job for each client that polls, as if it had been uploaded; returns their ids."""
+    pair = dict(zip(("T1w", "FLAIR"), write_pair(root, SMALL_MB), strict=True))
+    options = SegmentationOptions(label=f"pace-{PACE_S:g}")
+    jobs = [uuid4() for _ in range(count)]
+    with JobStore.open(system.folder.database_url) as store:
+        for job in jobs:
+            system.folder.inputs(job).mkdir(parents=True)
+            for role, path in pair.items():
+                shutil.copy(path, system.folder.input(job, role).with_suffix(""))
+            digests = {role: sha256_of(path) for role, path in pair.items()}
+            store.insert(job, options, digests, priority=Priority.RESEARCH)
+    return [str(job) for job in jobs]
 
 
 async def _nothing() -> dict[str, Any]:

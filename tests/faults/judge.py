@@ -16,7 +16,7 @@ from dlb_core.errors import JobNotFound
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from tests.faults.campaign import Caused, Fault
-from tests.faults.clients import Account, look_again
+from tests.faults.clients import Account, Seen
 from tests.faults.system import ENDS, System
 from tests.integration.job_harness import wait_until
 
@@ -44,16 +44,19 @@ class Verdict:
 def judge(system: System, accounts: list[Account], downloads: Path) -> Verdict:
     """Compare what clients were told, what the rows say, and what lies on the disk."""
     verdict = Verdict()
-    with JobStore.open(system.folder.database_url) as store:
+    with (
+        JobStore.open(system.folder.database_url) as store,
+        DlbClient(system.url, transport=Seen(verdict.statuses)) as client,
+    ):
         for account in accounts:
-            _judge_account(account, verdict, system, downloads, store)
+            _judge_account(account, verdict, client, downloads, store)
         _judge_whole(accounts, verdict, store)
     _judge_changes(system, accounts, verdict)
     return verdict
 
 
 def _judge_account(
-    account: Account, verdict: Verdict, system: System, downloads: Path, store: JobStore
+    account: Account, verdict: Verdict, client: DlbClient, downloads: Path, store: JobStore
 ) -> None:
     """One client's story."""
     case = account.case
@@ -70,10 +73,10 @@ def _judge_account(
         verdict.codes[job.error_code] += 1
     faults = [
         *_faults_of_row(account, job),
-        *([] if look_again(account, system.url).state is job.state else ["told another state"]),
+        *([] if client.get(job.id).state is job.state else ["told another state"]),
     ]
     if job.state is JobState.SUCCESSFUL:
-        faults += _faults_of_results(account, job, system, downloads / case.key)
+        faults += _faults_of_results(account, job, client, downloads / case.key)
         verdict.verified += not faults
     verdict.complaints += [f"{case.key} ({case.manner}): {fault}" for fault in faults]
 
@@ -92,10 +95,11 @@ def _faults_of_row(account: Account, job: JobRecord) -> list[str]:
     return faults
 
 
-def _faults_of_results(account: Account, job: JobRecord, system: System, folder: Path) -> list[str]:
+def _faults_of_results(
+    account: Account, job: JobRecord, client: DlbClient, folder: Path
+) -> list[str]:
     """Fetch every file, and look whether it is this case's, whole, and as listed."""
-    with DlbClient(system.url) as client:
-        paths = {path.name: path for path in client.download(job.id, folder)}
+    paths = {path.name: path for path in client.download(job.id, folder)}
     faults = [
         f"{entry.name} is not as listed"
         for entry in job.artefacts

@@ -60,6 +60,8 @@ class System:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
+        transport = httpx.HTTPTransport(verify=False)  # plain HTTP, on loopback
+        self._http = httpx.Client(base_url=self.url, transport=transport, timeout=20)
         self._environment = {
             "DLB_DATA": str(data),
             "DLB_REDIS_URL": self.broker.url,
@@ -96,6 +98,7 @@ class System:
         for child in (*self.workers, self.api):
             child.stop()
         self.broker.stop()
+        self._http.close()
 
     def answers(self) -> bool:
         """Whether the API answers."""
@@ -122,7 +125,7 @@ class System:
 
     def _ask(self, what: str) -> dict[str, object] | None:
         try:
-            answer = httpx.get(f"{self.url}/health/{what}", timeout=20, trust_env=False)
+            answer = self._http.get(f"/health/{what}")
         except httpx.TransportError:
             return None
         return dict(answer.json())
