@@ -1,9 +1,9 @@
 """The smallest change of a lesion that can be told from noise.
 
 Two things bound it. The networks' agreement: a change must have one sign at a quarter, at half and
-at three quarters of the votes. And repeated scans: pairs of scans between which nothing changed
-were compared, and the limit is set above what the joint decision still called change in them; an
-error of the outline grows with the surface, so with the volume to the power of 2/3.
+at three quarters of the votes. And repeated scans: the limit lies above what the joint decision
+still called change in lesions that had not changed between two scans; an error of the outline grows
+with the surface, so with the volume to the power of 2/3.
 
 How the two constants were found, and on what: docs/longitudinal.md.
 """
