@@ -12,6 +12,9 @@ from service.app import create_app
 from service.settings import ServiceSettings
 
 BAD_USAGE = 2
+KEEP_ALIVE_S = 75
+"""Clients that poll every few seconds keep their connections: one closed in the same moment as a
+request comes is an error to its sender."""
 
 
 def main() -> int:
@@ -32,6 +35,7 @@ def main() -> int:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     return 0
 
