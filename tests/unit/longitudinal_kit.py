@@ -23,7 +23,7 @@ from tests.unit.plain_report import MODEL, plain_report
 Ball = tuple[int, int, int, float]
 """Centre, MNI voxel, and radius in mm."""
 
-FLAIR_SHAPE = (72, 89, 60)
+FLAIR_SHAPE = (76, 94, 76)
 VOXEL_MM = 2.5
 
 
