@@ -161,47 +161,52 @@ def services_of(request: Request) -> Services:
     return services
 
 
-def _intake(services: "ServicesDep") -> Intake:
+# Plain functions would be called in a thread each, for a look at an attribute.
+async def _services(request: Request) -> Services:
+    return services_of(request)
+
+
+async def _intake(services: "ServicesDep") -> Intake:
     return services.intake
 
 
-def _pulls(services: "ServicesDep") -> Pulls:
+async def _pulls(services: "ServicesDep") -> Pulls:
     return services.pulls
 
 
-def _deliveries(services: "ServicesDep") -> DeliveryStore:
+async def _deliveries(services: "ServicesDep") -> DeliveryStore:
     return services.deliveries
 
 
-def _dispatcher(services: "ServicesDep") -> Dispatcher:
+async def _dispatcher(services: "ServicesDep") -> Dispatcher:
     return services.dispatcher
 
 
-def _data(services: "ServicesDep") -> DataFolder:
+async def _data(services: "ServicesDep") -> DataFolder:
     return services.data
 
 
-def _store(services: "ServicesDep") -> JobStore:
+async def _store(services: "ServicesDep") -> JobStore:
     return services.store
 
 
-def _batches(services: "ServicesDep") -> BatchStore:
+async def _batches(services: "ServicesDep") -> BatchStore:
     return services.batches
 
 
-def _webhooks(services: "ServicesDep") -> WebhookStore:
+async def _webhooks(services: "ServicesDep") -> WebhookStore:
     return services.webhooks
 
 
-def _feed(services: "ServicesDep") -> JobFeed:
+async def _feed(services: "ServicesDep") -> JobFeed:
     return services.feed
 
 
-def _bundles(services: "ServicesDep") -> Bundles:
+async def _bundles(services: "ServicesDep") -> Bundles:
     return services.bundles
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
+ServicesDep = Annotated[Services, Depends(_services)]
 IntakeDep = Annotated[Intake, Depends(_intake)]
 PullsDep = Annotated[Pulls, Depends(_pulls)]
 DeliveriesDep = Annotated[DeliveryStore, Depends(_deliveries)]

@@ -10,27 +10,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from anyio import CapacityLimiter
-from anyio.lowlevel import RunVar
 
 from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.errors import UnreadableImage
+from service.lanes import Lane
 
 STUDY = "study"
 AT_ONCE = 2
 """Archives that are unpacked at a time: the others wait, and callers who poll do not."""
 ZIP_MAGIC = b"PK"
 
-_limiter: RunVar[CapacityLimiter] = RunVar("dicom_limiter")
+_LANE = Lane("dicom", AT_ONCE)
 
 
 def limiter() -> CapacityLimiter:
     """Hold back archives while others are unpacked."""
-    try:
-        return _limiter.get()
-    except LookupError:
-        made = CapacityLimiter(AT_ONCE)
-        _limiter.set(made)
-        return made
+    return _LANE.limiter()
 
 
 def is_dicom(parts: Mapping[str, Path]) -> bool:

@@ -39,6 +39,7 @@ from dlb_core.jobs.tracing import current_traceparent
 from dlb_core.validation import check_header, check_pair
 from service.bodies import chunks_of
 from service.dicom import STUDY, is_dicom, limiter, unfold
+from service.lanes import Lane
 from service.settings import ServiceSettings
 from service.space import Reservation, UploadSpace
 from service.uploads import (
@@ -58,6 +59,9 @@ SERIES = "series"
 MAX_OPTIONS_BYTES = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 ABANDONED_AFTER_S = 3600.0
+RECEIVING = Lane("receiving", 2)
+"""Threads in which uploads are parsed: each holds Python's lock most of the time, so more of them
+are no faster, and those who poll would wait for them all."""
 
 Document = TypeVar("Document", bound=Message)
 
@@ -173,7 +177,7 @@ class Intake:
                 receiver.feed(chunk)
 
             async for chunk in chunks_of(request, self.settings.upload_idle_s):
-                await run_sync(take, chunk)
+                await run_sync(take, chunk, limiter=RECEIVING.limiter())
             return await run_sync(receiver.finish)
 
     def _expected_bytes(self, request: Request) -> int:
