@@ -25,6 +25,16 @@ from dlb_core.pacs.archives import Archive
 JSON = "application/dicom+json"
 RELATED = 'multipart/related; type="application/dicom"'
 MAX_JSON_BYTES = 256 * 1024 * 1024
+_MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    FormParserError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What readers raise on an answer that is not as it should be. No OSError: the disk is ours."""
 _FAILED, _STORED, _UID = "00081198", "00081199", "00081155"
 """FailedSOPSequence, ReferencedSOPSequence, ReferencedSOPInstanceUID."""
 STUDY_KEYWORDS = (
@@ -53,14 +63,20 @@ class DicomWeb:
     """
 
     def __init__(self, archive: Archive) -> None:
-        self._http = httpx.Client(
-            base_url=archive.url + "/",
-            timeout=archive.timeout_s,
-            trust_env=False,
-            verify=_trust(archive),
-            auth=_login(archive),
-            headers=_token(archive),
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=archive.url + "/",
+                timeout=archive.timeout_s,
+                trust_env=False,
+                verify=_trust(archive),
+                auth=_login(archive),
+                headers=_token(archive),
+            )
+        except (OSError, ValueError) as error:
+            raise PacsUnavailable(
+                f"the archive's certificates, password or token cannot be used "
+                f"({type(error).__name__}): the service's operator must look"
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -320,5 +336,5 @@ def _faults() -> Iterator[None]:
         raise PacsUnavailable(
             f"the archive does not answer ({type(error).__name__}): try again later"
         ) from error
-    except (AttributeError, FormParserError, IndexError, KeyError, TypeError) as error:
+    except _MALFORMED as error:
         raise PacsUnavailable("the archive's answer is not as DICOMweb prescribes") from error

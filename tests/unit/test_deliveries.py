@@ -136,6 +136,28 @@ def test_what_can_never_be_delivered_says_why(bench: Bench) -> None:
     assert "no archive of this name" in (bench.store.of_job(orphan)[0].log[0].error or "")
 
 
+def test_a_fault_that_nobody_foresaw_is_noted_and_holds_nobody_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken again for ever with an empty log, nobody would learn of it."""
+    jobs = [bench.job(), bench.job()]
+    for job_id in jobs:
+        bench.store.order(job_id, "main")
+
+    def broken(*_: object) -> None:
+        raise ValueError("text of a library")
+
+    monkeypatch.setattr("dlb_core.pacs.send.send", broken)
+    bench.courier().run_once()
+
+    for job_id in jobs:
+        (delivery,) = bench.store.of_job(job_id)
+        assert (delivery.state, delivery.attempts) == (DeliveryState.PENDING, 1)
+        assert "ValueError" in (delivery.log[0].error or "")
+        assert delivery.next_try is not None
+        assert delivery.next_try > bench.now
+
+
 def test_deliveries_go_with_their_job(bench: Bench) -> None:
     """What is forgotten leaves nothing behind."""
     job_id = bench.job()

@@ -102,7 +102,17 @@ def test_an_answer_without_end_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"no JSON", b"{}", b'[{"0020000E": 1}]', b"[1]", b'[{"0020000E": {"vr": "UI", "Value": []}}]'],
+    [
+        b"no JSON",
+        b"{}",
+        b'[{"0020000E": 1}]',
+        b"[1]",
+        b'[{"0020000E": {"vr": "UI", "Value": []}}]',
+        b'[{"0020000E": {"vr": "OB", "InlineBinary": "A"}}]',
+        b'[{"0020000E": {"vr": "SEX", "Value": ["1.3"]}}]',
+        b'[{"not a tag": {"vr": "UI", "Value": ["1.3"]}}]',
+        b'[{"00201041": {"vr": "DS", "Value": ["far"]}}]',
+    ],
 )
 @pytest.mark.parametrize(
     "ask",
@@ -118,6 +128,21 @@ def test_what_an_archive_tells_is_not_believed_to_be_well_formed(
     """Whatever it says, only our own errors leave."""
     with archive(200, JSON, body) as web, suppress(PacsUnavailable):
         ask(web)
+
+
+@pytest.mark.parametrize("certificates", [None, "no certificate"])
+def test_certificates_that_cannot_be_used_are_no_crash(
+    tmp_path: Path, certificates: str | None
+) -> None:
+    """A pull answers 503, and a delivery says in its log what is wrong."""
+    ca_file = tmp_path / PLACE
+    if certificates is not None:
+        ca_file.write_text(certificates)
+
+    with pytest.raises(PacsUnavailable, match="operator") as caught:
+        DicomWeb(Archive(url="https://127.0.0.1:1/dicom-web", ca_file=ca_file))
+
+    assert PLACE not in str(caught.value)
 
 
 def test_no_study_is_told_apart_from_no_archive() -> None:

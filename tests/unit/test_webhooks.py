@@ -22,6 +22,7 @@ from dlb_core.jobs.webhooks.addresses import AddressPolicy, is_public
 from dlb_core.jobs.webhooks.courier import PAUSES_S, Courier, signed_headers
 from dlb_core.jobs.webhooks.records import Outgoing, WebhookRecord
 from dlb_core.jobs.webhooks.store import WebhookStore
+from dlb_core.jobs.webhooks.tables import WebhookRow
 
 ENDS = (WebhookEvent.SUCCESSFUL, WebhookEvent.FAILED, WebhookEvent.DISMISSED)
 OURS = AddressPolicy.parse(LOOPBACK)
@@ -180,6 +181,46 @@ def test_who_does_not_hear_is_told_again_later_and_later(
     assert message.state is MessageState.DELIVERED
 
 
+@pytest.mark.parametrize(
+    "when",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+        "Fri, 01 Jan 0001 00:00:00 +2300",
+        "soon",
+    ],
+)
+def test_an_answer_that_asks_for_no_possible_time_is_an_answer(
+    installed: Installation, heard: Receiver, when: str
+) -> None:
+    """A receiver's strange header must cost its message nothing but an attempt."""
+    webhook, _ = installed.webhooks.create(heard.url, ENDS, owner=None, sees=None)
+    installed.webhooks.send_test(webhook.id, sees=None)
+    heard.answers, heard.headers = [503], {"Retry-After": when}
+    installed.work()
+
+    (message,) = installed.webhooks.messages(webhook.id, sees=None)
+    assert [(attempt.status, attempt.error) for attempt in message.log] == [(503, None)]
+
+
+def test_a_fault_that_nobody_foresaw_is_noted_and_holds_nobody_up(
+    installed: Installation, heard: Receiver
+) -> None:
+    """Unnoted, a message would be sent for ever, and its webhook hear nothing else."""
+    broken, _ = installed.webhooks.create(heard.url, ENDS, owner=None, sees=None)
+    whole, _ = installed.webhooks.create(heard.url, ENDS, owner=None, sees=None)
+    with installed.webhooks._write() as session:
+        row = session.get_one(WebhookRow, broken.id)
+        row.secrets = [{"secret": "whsec_A", "until": None}]
+    for webhook in (broken, whole):
+        installed.webhooks.send_test(webhook.id, sees=None)
+    installed.work()
+
+    (message,) = installed.webhooks.messages(broken.id, sees=None)
+    assert (message.state, message.attempts) == (MessageState.PENDING, 1)
+    assert message.log[0].error == "Error"
+    assert installed.states(whole) == [MessageState.DELIVERED]
+
+
 def test_a_message_that_is_given_up_can_be_replayed(
     installed: Installation, heard: Receiver
 ) -> None:
@@ -251,6 +292,8 @@ def test_owners_are_told_of_their_own_jobs_and_of_the_events_they_chose(
         "::1",
         "::",
         "fe80::1",
+        "fec0::1",
+        "feff::1",
         "fc00::1",
         "ff02::1",
         "::ffff:10.0.0.1",

@@ -89,7 +89,11 @@ class DeliveryCourier:
         try:
             self._send(due)
         except DlbError as error:
-            self._note(due, error)
+            self._note(due, str(error))
+        except Exception as error:
+            # Unnoted, it would be taken again for ever, and hold up those behind it.
+            logger.exception("delivery_failed_unexpectedly", extra={"delivery": due.id})
+            self._note(due, f"an unexpected {type(error).__name__}: see the service's log")
         else:
             self._note(due, None)
 
@@ -110,15 +114,14 @@ class DeliveryCourier:
         with DicomWeb(archive) as web:
             send(web, [results / name for name in names])
 
-    def _note(self, due: Outgoing, error: DlbError | None) -> None:
-        if error is None:
+    def _note(self, due: Outgoing, cause: str | None) -> None:
+        if cause is None:
             state, next_try = DeliveryState.DELIVERED, None
         elif due.attempts > len(self._pauses_s):
             state, next_try = DeliveryState.FAILED, None
         else:
             pause = timedelta(seconds=self._pauses_s[due.attempts - 1])
             state, next_try = DeliveryState.PENDING, self._clock() + pause
-        cause = None if error is None else str(error)
         noted = self._store.note(due, state, error=cause, next_try=next_try)
         logger.info(
             "delivery_attempted",

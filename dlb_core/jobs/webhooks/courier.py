@@ -108,6 +108,10 @@ class Courier:
             ssl.SSLError,
         ) as fault:
             error = type(fault).__name__
+        except Exception as fault:
+            # Unnoted, it would be sent again for ever, and hold up those behind it.
+            logger.exception("webhook_failed_unexpectedly", extra={"message": message.id})
+            error = type(fault).__name__
         attempt = AttemptRecord(at, round(time.monotonic() - began, 3), status, error)
         self._note(message, attempt, retry_after_s)
 
@@ -199,7 +203,7 @@ def _retry_after_s(headers: dict[bytes, bytes]) -> float:
     if text.isdecimal():
         return min(float(text[:9]), LONGEST_PAUSE_S)
     try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
+        at = parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
         return 0.0
-    return min(max(date.timestamp() - time.time(), 0.0), LONGEST_PAUSE_S)
+    return min(max(at - time.time(), 0.0), LONGEST_PAUSE_S)
