@@ -21,6 +21,9 @@ MAGIC_AT, MAGIC = 128, b"DICM"
 _START = MAGIC_AT + len(MAGIC)
 _CHUNK = 1 << 20
 _MIB = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Those that `zipfile` inflates piece by piece; the others it inflates without bound."""
+_RECORD_64, _LOCATOR_64 = 56, 20
 _TAIL = 22 + 65535
 """The end record of a zip, and the longest comment behind it."""
 
@@ -76,7 +79,7 @@ def unpack(
     Raises
     ------
     UnreadableArchive
-        Not a zip, damaged, encrypted, or without a DICOM file.
+        Not a zip, damaged, encrypted, packed by a rare method, or without a DICOM file.
     UploadTooLarge
         It holds more than `limits` allow.
     """
@@ -142,6 +145,11 @@ class _Extraction:
     def _extract(self, member: zipfile.ZipInfo) -> None:
         if member.flag_bits & 0x1:
             raise UnreadableArchive(f"{self._name}: the archive is encrypted: send it without.")
+        if member.compress_type not in _METHODS:
+            raise UnreadableArchive(
+                f"{self._name}: the archive is packed by another method than deflate: make it "
+                "again as a plain zip."
+            )
         with self._archive.open(member) as source:
             start = self._count(source.read(_START))
             if start[MAGIC_AT:] != MAGIC:
@@ -178,20 +186,25 @@ def _require_short_directory(archive: Path, name: str, limits: ArchiveLimits) ->
 def _directory_bytes(file: BinaryIO) -> int | None:
     """Length of a zip's list of members, as its end record tells it.
 
-    Source: PKWARE, APPNOTE 6.3.10, sections 4.3.14 to 4.3.16.
+    Source: PKWARE, APPNOTE 6.3.10, sections 4.3.14 to 4.3.16. `zipfile` looks for the zip64 record
+    right before its locator, wherever that points: an archive where these differ is none.
     """
     length = file.seek(0, 2)
-    file.seek(max(0, length - _TAIL))
+    start = max(0, length - _TAIL)
+    file.seek(start)
     tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) < at + 22:
         return None
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
-    locator = tail[max(0, at - 20) : at]
+    locator = tail[max(0, at - _LOCATOR_64) : at]
     if not locator.startswith(b"PK\x06\x07"):
         return size
-    file.seek(min(int.from_bytes(locator[8:16], "little"), length))
-    record = file.read(56)
+    record_at = start + at - _LOCATOR_64 - _RECORD_64
+    if record_at < 0 or int.from_bytes(locator[8:16], "little") != record_at:
+        return None
+    file.seek(record_at)
+    record = file.read(_RECORD_64)
     if not record.startswith(b"PK\x06\x06"):
         return None
     return int.from_bytes(record[40:48], "little")

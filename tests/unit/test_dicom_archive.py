@@ -1,6 +1,7 @@
 """Archives of DICOM files: what is taken out of them, and what is refused."""
 
 import io
+import struct
 import zipfile
 from pathlib import Path
 
@@ -72,6 +73,44 @@ def test_a_lie_about_a_members_size_is_not_believed(tmp_path: Path, target: Path
 
     with pytest.raises((UploadTooLarge, UnreadableArchive)):
         unpack(path, target, name="study", limits=ArchiveLimits(max_bytes=500_000))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_inflate_without_bound_are_refused(
+    tmp_path: Path, target: Path, method: int
+) -> None:
+    """A piece of such a member comes out whole, gigabytes at once, before it could be counted."""
+    path = zipped(tmp_path / "a.zip", {"1": DICOM}, method=method)
+
+    with pytest.raises(UnreadableArchive, match="another method than deflate"):
+        unpack(path, target, name="study")
+    assert not list(target.iterdir())
+
+
+def test_a_zip64_locator_that_points_elsewhere_is_refused(tmp_path: Path, target: Path) -> None:
+    """Else one record would be looked at, and another one obeyed."""
+    sound, forged = tmp_path / "sound.zip", tmp_path / "forged.zip"
+    sound.write_bytes(zip64(zipped(sound, {"1": DICOM}).read_bytes(), off=0))
+    small = struct.pack("<4s36xQ8x", b"PK\x06\x06", 10)
+    content = zipped(forged, {"1": DICOM, "2": small}, method=zipfile.ZIP_STORED).read_bytes()
+    at = content.index(b"PK\x01\x02")
+    forged.write_bytes(zip64(content, off=content.index(small) - content.index(b"PK\x05\x06")))
+    limits = ArchiveLimits(max_directory_bytes=content.index(b"PK\x05\x06") - at - 1)
+
+    assert len(unpack(sound, target, name="study")) == 1
+    with pytest.raises(UnreadableArchive, match="not a zip archive"):
+        unpack(forged, target, name="study", limits=limits)
+
+
+def zip64(content: bytes, *, off: int) -> bytes:
+    """Give a zip a zip64 record, and a locator that is so many bytes off."""
+    at = content.index(b"PK\x05\x06")
+    members, size, directory = struct.unpack("<10xHII2x", content[at:])
+    record = struct.pack(
+        "<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, members, members, size, directory
+    )
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, at + off, 1)
+    return content[:at] + record + locator + content[at:]
 
 
 def test_a_list_of_too_many_members_is_refused(tmp_path: Path, target: Path) -> None:
