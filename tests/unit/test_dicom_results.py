@@ -24,11 +24,12 @@ from dicom_kit import (
     write,
 )
 from plain_report import plain_report
-from pydicom.uid import EncapsulatedPDFStorage
+from pydicom.uid import EncapsulatedPDFStorage, generate_uid
 
 from dlb_core import artefacts
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.dicom.intake import Wishes, take_in
+from dlb_core.dicom.results.maker import Maker
 from dlb_core.dicom.results.write import write_dicom
 from dlb_core.nifti import write_like
 from dlb_core.report.document import Confidence, Correction, Lesion, Location, Report, Side
@@ -229,17 +230,7 @@ def test_a_readers_version_is_another_object_and_says_that_a_hand_was_in_it(
     edited = tmp_path / "edited"
     shutil.copytree(case.folder, edited)
     report = Report.model_validate_json((edited / artefacts.REPORT_JSON).read_text())
-    correction = Correction(
-        version=2,
-        created="2026-01-01T00:00:00Z",
-        space="FLAIR",
-        mask_sha256="0" * 64,
-        added_ml=0.0,
-        removed_ml=1.0,
-        lesion_count_before=2,
-        lesion_volume_before_ml=1.5,
-    )
-    report = report.model_copy(update={"corrections": (correction,)})
+    report = report.model_copy(update={"corrections": (correction(2),)})
     (edited / artefacts.REPORT_JSON).write_text(report.model_dump_json())
     mask = nib.load(edited / artefacts.MASK_FLAIR)
     nib.save(nib.Nifti1Image(mask.get_fdata() * 0, mask.affine), edited / artefacts.MASK_FLAIR)
@@ -251,6 +242,35 @@ def test_a_readers_version_is_another_object_and_says_that_a_hand_was_in_it(
     new, old = (one.read(artefacts.DICOM_SEG) for one in (made, case))
     assert new.SegmentSequence[0].SegmentAlgorithmType == "SEMIAUTOMATIC"
     assert new.SOPInstanceUID != old.SOPInstanceUID
+
+
+def test_every_version_has_uids_of_its_own() -> None:
+    """A correction that is taken back has an earlier version's mask, but not its report."""
+    own = plain_report(SegmentationOptions())
+    edits = [(), (correction(2),), (correction(2), correction(3)), (correction(2, note="again"),)]
+    versions = [own.model_copy(update={"corrections": made}) for made in edits]
+
+    uids = [Maker(version, "1.2.3", "0" * 64).uid("report") for version in versions]
+
+    assert len(set(uids)) == len(edits)
+    made_by = f"{own.software_version} {own.model.sha256}"
+    before = ["1.2.3", "0" * 64, made_by, own.options.model_dump_json(), "report"]
+    assert uids[0] == generate_uid(entropy_srcs=before)
+
+
+def correction(version: int, *, note: str = "") -> Correction:
+    """A reader's edit."""
+    return Correction(
+        version=version,
+        created="2026-01-01T00:00:00Z",
+        note=note,
+        space="FLAIR",
+        mask_sha256="0" * 64,
+        added_ml=0.0,
+        removed_ml=1.0,
+        lesion_count_before=2,
+        lesion_volume_before_ml=1.5,
+    )
 
 
 def test_the_same_case_gives_the_same_uids_and_another_gives_others(

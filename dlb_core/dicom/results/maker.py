@@ -1,7 +1,8 @@
 """What all DICOM objects of a case have in common: who made them, and their UIDs.
 
 UIDs follow from what was segmented and how. The same case segmented again by the same weights gives
-the same UIDs, so an archive that is sent results twice holds them once.
+the same UIDs, so an archive that is sent results twice holds them once. Each version that a reader
+has corrected has UIDs of its own, even where its mask is that of an earlier one.
 """
 
 import hashlib
@@ -40,9 +41,16 @@ class Maker:
         """UID of one object, or of one series, of this case."""
         made_by = f"{self.report.software_version} {self.report.model.sha256}"
         options = self.report.options.model_dump_json()
-        return generate_uid(
-            entropy_srcs=[self.series_uid, self.mask_sha256, made_by, options, what]
-        )
+        sources = [self.series_uid, self.mask_sha256, made_by, options, what]
+        return generate_uid(entropy_srcs=[*sources, *self._edits()])
+
+    def _edits(self) -> list[str]:
+        """What tells a corrected version from all others; nothing for the networks' own."""
+        corrections = self.report.corrections
+        if not corrections:
+            return []
+        edits = "".join(one.model_dump_json() for one in corrections)
+        return [f" version {self.report.version} ", digest(edits.encode())]
 
     @property
     def equipment(self) -> dict[str, Any]:
