@@ -137,7 +137,11 @@ def _run(source: Path, output: Path, role: str) -> None:
     command = ["/bin/sh", "-c", _LIMITED, str(bin_path), *options, "-o", str(output), str(source)]
     try:
         ended = subprocess.run(  # noqa: S603  # our own binary, on paths of ours
-            command, capture_output=True, timeout=2 * TIME_LIMIT_S, check=False
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=2 * TIME_LIMIT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise SeriesDefective(

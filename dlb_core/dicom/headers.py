@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 # Headers are a patient's: the library must not quote them in warnings and log entries, nor stop at
 # values that break a rule. Set once and for all: to set it back is not safe between threads.
@@ -102,19 +104,22 @@ class Headers:
     instances: list[Instance] = field(default_factory=list)
     unreadable: int = 0
     """Files that say they are DICOM and cannot be parsed."""
+    deflated: int = 0
+    """Files whose header is compressed as a whole: they are not read."""
 
 
 def read_headers(paths: Iterable[Path]) -> Headers:
     """Read headers; the same object sent twice counts once."""
     found: dict[str, Instance] = {}
-    unreadable = 0
+    unreadable = deflated = 0
     for path in paths:
-        instance = _read(path)
-        if instance is None:
+        if _is_deflated(path):
+            deflated += 1
+        elif (instance := _read(path)) is None:
             unreadable += 1
         else:
             found.setdefault(instance.sop_uid, instance)
-    return Headers(list(found.values()), unreadable)
+    return Headers(list(found.values()), unreadable, deflated)
 
 
 def instance_of(header: pydicom.Dataset, path: Path | None = None) -> Instance | None:
@@ -175,6 +180,15 @@ def number(header: pydicom.Dataset, keyword: str) -> float | None:
     except (OverflowError, TypeError, ValueError):
         return None
     return value if np.isfinite(value) else None
+
+
+def _is_deflated(path: Path) -> bool:
+    """Whether the parser would inflate the file, whole and without bound, to read its header."""
+    try:
+        syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+    except UNPARSABLE:
+        return False
+    return bool(syntax == DeflatedExplicitVRLittleEndian)
 
 
 def _read(path: Path) -> Instance | None:

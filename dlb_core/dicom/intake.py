@@ -92,6 +92,11 @@ def _series(paths: Sequence[Path]) -> list[Series]:
 
 def _readable(headers: Headers) -> Headers:
     """Refuse files of which none, or only a part, can be read: a slice might be missing."""
+    if headers.deflated:
+        raise SeriesMissing(
+            f"{headers.deflated} of the DICOM files are in the deflated transfer syntax, which is "
+            "not read: export the study again as Explicit VR Little Endian."
+        )
     if headers.unreadable:
         raise SeriesMissing(
             f"{headers.unreadable} of the DICOM files cannot be read: export the study again."

@@ -1,7 +1,9 @@
 """DICOM series become NIfTI files: the same voxels in the same place, and nobody's name."""
 
+import tracemalloc
 from pathlib import Path
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -16,8 +18,11 @@ from dicom_kit import (
     t1w,
     write,
 )
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
+from dlb_core.dicom.convert import convert
+from dlb_core.dicom.geometry import stack
+from dlb_core.dicom.headers import read_headers
 from dlb_core.dicom.identity import without_patient
 from dlb_core.dicom.intake import TakenIn, Wishes, take_in
 from dlb_core.dicom.reference import read_reference
@@ -111,6 +116,43 @@ def test_a_file_that_cannot_be_parsed_is_not_passed_over(tmp_path: Path) -> None
 
     with pytest.raises(SeriesMissing, match="1 of the DICOM files"):
         take_in({None: [*files, damaged]}, tmp_path, Wishes())
+
+
+def test_a_deflated_file_is_refused_without_being_inflated(tmp_path: Path) -> None:
+    """A small file would inflate to gigabytes before its header is read."""
+    bomb = flair()[0]
+    bomb.PixelData = bytes(20_000_000)
+    bomb.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    bomb.set_original_encoding(False, True)
+    files = write([bomb], tmp_path / "in")
+    assert files[0].stat().st_size < 100_000
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(SeriesMissing, match="1 of the DICOM files are in the deflated"):
+            take_in({None: files}, tmp_path, Wishes())
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_the_converter_prints_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hostile file can make it complain without end."""
+    loud = tmp_path / "loud"
+    loud.write_text("#!/bin/sh\nhead -c 20000000 /dev/zero\nhead -c 20000000 /dev/zero >&2\n")
+    loud.chmod(0o755)
+    monkeypatch.setattr(dcm2niix, "bin_path", loud)
+    images = stack(read_headers(write(flair(), tmp_path / "in")).instances, role="FLAIR")
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(SeriesDefective, match="0 volumes"):
+            convert(images, tmp_path / "out.nii", scratch=tmp_path, role="FLAIR")
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_pixels_that_are_cut_off_are_refused(tmp_path: Path) -> None:
