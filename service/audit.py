@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dlb_core import artefacts
 from dlb_core.audit import NOBODY, AuditEntry, AuditOutcome
 from dlb_core.documents import API
+from service import methods
 from service.callers import Caller, job_named
 from service.dependencies import services_of
 from service.guard import passes_unasked
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 QUIET = frozenset(
     {
         f"{API}/jobs/{{job_id}}",
@@ -81,7 +81,7 @@ class _Answer:
 def _write(request: Request, answer: _Answer) -> None:
     """Add the line, if there is to be one; a log that cannot be written is said in the other."""
     route = getattr(request.scope.get("route"), "path", _unrouted(answer.status))
-    method = request.method if request.method in METHODS else "(other)"
+    method = methods.named(request.method)
     reading = method in ("GET", "HEAD") and answer.status is not None and answer.status < 400
     if (reading and route in QUIET) or getattr(request.state, "unaudited", False):
         return

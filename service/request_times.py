@@ -5,6 +5,8 @@ import time
 from prometheus_client import CollectorRegistry, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import methods
+
 BOUNDS_S = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
 LONG = "/events"
 """End of routes whose answers last as long as a job: their times say nothing."""
@@ -47,5 +49,5 @@ class RequestTimes:
         route = getattr(scope.get("route"), "path", NOWHERE)
         if route.endswith(LONG):
             return
-        method = scope["method"] if route != NOWHERE else "(any)"
+        method = methods.named(scope["method"]) if route != NOWHERE else "(any)"
         self._seconds.labels(method, route, f"{status // 100}xx").observe(seconds)

@@ -88,6 +88,18 @@ async def test_they_say_what_happened_once_and_do_not_forget(tmp_path: Path) -> 
 
 
 @pytest.mark.anyio
+async def test_words_that_are_no_method_share_one_row(tmp_path: Path) -> None:
+    """Each row stays for ever: a stranger who makes words up could fill the memory with them."""
+    async with service(tmp_path) as (client, _):
+        for word in ("BREW", "WHEN", "LONGER-WORD"):
+            await client.request(word, "/v1/jobs")
+        found = numbers(await client.get("/metrics"))
+
+    refused = [name for name in found if "_count{" in name and "status=4xx" in name]
+    assert refused == ["dlb_http_request_seconds_count{method=(other),route=/v1/jobs,status=4xx}"]
+
+
+@pytest.mark.anyio
 async def test_stage_times_come_from_the_attempt_that_succeeded(tmp_path: Path) -> None:
     """A histogram whose buckets do not add up shows percentiles of nothing."""
     async with service(tmp_path) as (client, services):

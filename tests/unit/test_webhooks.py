@@ -203,9 +203,10 @@ def test_an_answer_that_asks_for_no_possible_time_is_an_answer(
 
 
 def test_a_fault_that_nobody_foresaw_is_noted_and_holds_nobody_up(
-    installed: Installation, heard: Receiver
+    installed: Installation, heard: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Unnoted, a message would be sent for ever, and its webhook hear nothing else."""
+    caplog.set_level("INFO")
     broken, _ = installed.webhooks.create(heard.url, ENDS, owner=None, sees=None)
     whole, _ = installed.webhooks.create(heard.url, ENDS, owner=None, sees=None)
     with installed.webhooks._write() as session:
@@ -219,6 +220,8 @@ def test_a_fault_that_nobody_foresaw_is_noted_and_holds_nobody_up(
     assert (message.state, message.attempts) == (MessageState.PENDING, 1)
     assert message.log[0].error == "Error"
     assert installed.states(whole) == [MessageState.DELIVERED]
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged.count("webhook_attempted") == 2
 
 
 def test_a_message_that_is_given_up_can_be_replayed(

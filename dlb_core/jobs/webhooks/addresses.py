@@ -123,6 +123,9 @@ def is_public(address: Address) -> bool:
         inner = _inner(address)
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:
+            # Deprecated (RFC 3879), and still some houses' own; Python counts them as global.
+            return False
     return address.is_global and not (
         address.is_multicast or address.is_reserved or address.is_unspecified
     )
