@@ -110,7 +110,7 @@ class Courier:
             error = type(fault).__name__
         except Exception as fault:
             # Unnoted, it would be sent again for ever, and hold up those behind it.
-            logger.exception("webhook_failed_unexpectedly", extra={"message": message.id})
+            logger.exception("webhook_failed_unexpectedly", extra={"message_id": message.id})
             error = type(fault).__name__
         attempt = AttemptRecord(at, round(time.monotonic() - began, 3), status, error)
         self._note(message, attempt, retry_after_s)
@@ -123,7 +123,7 @@ class Courier:
         logger.info(
             "webhook_attempted",
             extra={
-                "message": message.id,
+                "message_id": message.id,
                 "webhook": message.webhook_id,
                 "attempt": message.attempts,
                 "status": attempt.status,
