@@ -64,6 +64,7 @@ def test_a_finished_one_holds_its_numbers(store: ComparisonStore) -> None:
     assert claim is not None
 
     assert store.finish(claim, [], {"new": 2})
+    assert store.finish(claim, [], {}), "who did not hear the answer asks again"
 
     record = store.get(claim.comparison_id, sees="clinic")
     assert (record.state, record.totals) == (JobState.SUCCESSFUL, {"new": 2})
@@ -85,6 +86,7 @@ def test_a_silent_workers_comparison_waits_again_and_is_lost_to_it(
     assert not store.heartbeat(frozen)
     assert not store.finish(frozen, [], {})
     assert store.finish(second, [], {})
+    assert not store.finish(frozen, [], {})
 
 
 def test_a_heartbeat_keeps_it(store: ComparisonStore, clock: Clock) -> None:

@@ -16,6 +16,8 @@ from dlb_core.jobs.store.sessions import utc_now
 logger = logging.getLogger(__name__)
 
 STALE_AFTER_S = 30.0
+OVERDUE_AFTER_S = 300.0
+"""The queue is the jobs' too, and may never be empty; by then a hint counts as lost."""
 
 
 class ComparisonDispatcher:
@@ -63,10 +65,11 @@ class ComparisonDispatcher:
             remove_comparison(self._folder, comparison_id)
 
     def _send_hints(self) -> None:
-        new = self._store.due_for_dispatch(stale_after_s=None)
+        due = self._store.due_for_dispatch(stale_after_s=OVERDUE_AFTER_S)
         stale = self._store.due_for_dispatch(stale_after_s=STALE_AFTER_S)
         # While any hint waits in the queue, one that seems stale may only be waiting its turn.
-        due = stale if stale and self._queue.length() == 0 else new
+        if len(stale) > len(due) and self._queue.length() == 0:
+            due = stale
         sent: list[UUID] = []
         try:
             for comparison_id in due:
