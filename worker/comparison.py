@@ -5,15 +5,17 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from dlb_core.artefacts import list_artefacts
-from dlb_core.contracts import JobState
+from dlb_core.contracts import ArtefactEntry, JobState
 from dlb_core.errors import Cancelled, DlbError, JobNotFinished, OutOfMemory, TransientError
 from dlb_core.jobs.comparisons.dispatcher import attempt_folder
 from dlb_core.jobs.comparisons.records import ComparisonClaim
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.store import JobStore
+from worker.lease import insist
 from worker.memory import is_out_of_memory
 from worker.settings import WorkerSettings
 
@@ -30,14 +32,20 @@ def run_comparison(
         return
     output = attempt_folder(settings.folder, claim.comparison_id, claim.fence)
     with _Hold(claim, store, settings.heartbeat_s) as hold:
+        published = False
         try:
-            published = _compare(claim, jobs, settings, output, hold.is_lost, store)
+            artefacts, totals = _compare(claim, jobs, settings, output, hold.is_lost)
         except DlbError as error:
-            published = False
             _give_up(claim, store, settings, error)
         except Exception as error:
-            published = False
             _fail_unexpectedly(claim, store, settings, error)
+        else:
+            # Where no answer ever comes, the files stay: they may have been published.
+            published = insist(
+                lambda: store.finish(claim, artefacts, totals),
+                claim.lease_s,
+                poll_s=settings.poll_s,
+            )
     if not published:
         shutil.rmtree(output, ignore_errors=True)
 
@@ -80,9 +88,8 @@ def _compare(
     settings: WorkerSettings,
     output: Path,
     is_lost: Callable[[], bool],
-    store: ComparisonStore,
-) -> bool:
-    """Compare, write, publish; False when the claim was lost."""
+) -> tuple[list[ArtefactEntry], dict[str, Any]]:
+    """Compare and write; what there is to publish."""
     # It loads the image libraries, which takes long: not in the worker's main process.
     from dlb_core.longitudinal.compare import compare_visits
     from dlb_core.longitudinal.write import write_comparison
@@ -98,7 +105,7 @@ def _compare(
     output.parent.parent.mkdir(mode=0o700, exist_ok=True)
     write_comparison(output, compared)
     totals = compared.comparison.totals.model_dump(mode="json")
-    return store.finish(claim, list_artefacts(output), totals)
+    return list_artefacts(output), totals
 
 
 def _results_of(jobs: JobStore, settings: WorkerSettings, job_id: UUID) -> Path:

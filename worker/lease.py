@@ -29,6 +29,32 @@ class ClaimKeeper(Protocol):
         """Look, without writing."""
 
 
+def insist(
+    ask: Callable[[], T],
+    lease_s: float,
+    *,
+    poll_s: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> T:
+    """Call the store again and again until it answers, for as long as a lease.
+
+    A guarded change is safe to ask for late: it matches no row once the claim is lost.
+
+    Raises
+    ------
+    TransientError
+        It never answered, or never had room.
+    """
+    deadline = clock() + lease_s
+    while True:
+        try:
+            return ask()
+        except TransientError:
+            if clock() > deadline:
+                raise
+            time.sleep(poll_s)
+
+
 class Lease:
     """Keeps one claim alive.
 
@@ -91,21 +117,12 @@ class Lease:
     def insist(self, ask: Callable[[], T]) -> T:
         """Call the store again and again until it answers, for as long as a lease.
 
-        A guarded change is safe to ask for late: it matches no row once the claim is lost.
-
         Raises
         ------
         TransientError
             It never answered, or never had room.
         """
-        deadline = self._clock() + self._claim.lease_s
-        while True:
-            try:
-                return ask()
-            except TransientError:
-                if self._clock() > deadline:
-                    raise
-                time.sleep(self._poll_s)
+        return insist(ask, self._claim.lease_s, poll_s=self._poll_s, clock=self._clock)
 
     def _keep(self, progress: Progress | None, stage_s: dict[str, float] | None) -> Verdict:
         now = self._clock()

@@ -8,6 +8,7 @@ import re
 import shutil
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -17,6 +18,8 @@ from pypdf import PdfReader
 from dlb_core.artefacts import list_artefacts
 from dlb_core.cli.main import main
 from dlb_core.contracts import SegmentationOptions
+from dlb_core.errors import StoreUnavailable
+from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.longitudinal import files
 from dlb_core.longitudinal.document import Comparison
 from dlb_core.longitudinal.schema import TARGET, render
@@ -77,9 +80,9 @@ async def _by_the_service(root: Path, visits: tuple[Path, Path], output: Path) -
         )
         settings = WorkerSettings(data=root / "data")
         comparison_id = UUID(made.json()["id"])
-        run_comparison(
-            comparison_id, store=services.comparisons, jobs=services.store, settings=settings
-        )
+        store = _Unheard(services.comparisons._engine)
+        run_comparison(comparison_id, store=store, jobs=services.store, settings=settings)
+        assert store.asked == 2
         document = (await client.get(made.headers["Location"])).json()
         assert document["state"] == "successful", document["error"]
         for entry in document["artefacts"]:
@@ -88,6 +91,19 @@ async def _by_the_service(root: Path, visits: tuple[Path, Path], output: Path) -
             (output / entry["name"]).write_bytes(answer.content)
         assert (await client.delete(made.headers["Location"])).status_code == 204
         assert list((root / "data" / "comparisons").iterdir()) == []
+
+
+class _Unheard(ComparisonStore):
+    """Publishes, and breaks off before its first answer: results must outlive that."""
+
+    asked = 0
+
+    def finish(self, *given: Any) -> bool:
+        published = super().finish(*given)
+        self.asked += 1
+        if self.asked == 1:
+            raise StoreUnavailable("the connection broke off")
+        return published
 
 
 def _job_with(services: Services, visit: Path) -> UUID:

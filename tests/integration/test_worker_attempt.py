@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from job_harness import HERE, ROOT, write_image
 from quick_pipeline import LITTER
 
 from dlb_core.contracts import JobState, Outcome, Priority, SegmentationOptions
-from dlb_core.errors import InputsGone
+from dlb_core.errors import InputsGone, StoreUnavailable
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from tests.unit.small_disk import NEEDS_ROOT, fill, mounted
@@ -202,6 +203,32 @@ def test_a_pipeline_that_cannot_be_loaded_fails_the_job(bench: Bench) -> None:
     job = bench.run(bench.accept(), pipeline="no_such_module:segment_case")
 
     assert (job.state, job.error_code) == (JobState.FAILED, "internal-error")
+
+
+class _Unheard(JobStore):
+    """Publishes, and breaks off before its first answer."""
+
+    asked = 0
+
+    def finish(self, *given: Any, **named: Any) -> bool:
+        published = super().finish(*given, **named)
+        self.asked += 1
+        if self.asked == 1:
+            raise StoreUnavailable("the connection broke off")
+        return published
+
+
+def test_results_outlive_an_answer_that_was_lost(bench: Bench) -> None:
+    """What the database calls successful must be there to be fetched."""
+    bench.store.close()
+    bench.store = store = _Unheard.open(bench.settings.store_url)
+
+    done = bench.run(bench.accept())
+
+    assert (done.state, store.asked) == (JobState.SUCCESSFUL, 2)
+    folder = bench.folder.attempt(done.id, done.fence)
+    assert done.artefacts
+    assert all((folder / entry.name).is_file() for entry in done.artefacts)
 
 
 def test_a_doubled_message_does_nothing(bench: Bench) -> None:

@@ -160,6 +160,8 @@ class Claims(Sessions):
         -------
         bool
             False when the claim was lost or a cancel was requested: nothing was published.
+            True, too, where this claim has published before: its caller may not have heard the
+            answer.
         """
         values = {
             "stage": Stage.DONE,
@@ -169,12 +171,13 @@ class Claims(Sessions):
             "totals": totals,
             "keep_inputs": keep_inputs,
         }
-        return self._update_held(
+        held = self._update_held(
             claim,
             values | ended(JobState.SUCCESSFUL, self._clock()),
             JobRow.cancel_requested.is_(False),
             noted=self._over(Outcome.SUCCESSFUL, stage_s=stage_s) | {"stage": Stage.DONE},
         )
+        return held or self._has_published(claim)
 
     def fail(
         self,
@@ -257,6 +260,15 @@ class Claims(Sessions):
             .with_for_update(skip_locked=True)
             .scalar_subquery()
         )
+
+    def _has_published(self, claim: Claim) -> bool:
+        query = select(JobRow.id).where(
+            JobRow.id == claim.job_id,
+            JobRow.fence == claim.fence,
+            JobRow.state == JobState.SUCCESSFUL,
+        )
+        with self._read() as session:
+            return session.scalar(query) is not None
 
     def _over(
         self,
