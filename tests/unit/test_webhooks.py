@@ -20,6 +20,7 @@ from dlb_core.jobs.endings import Endings
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.webhooks.addresses import AddressPolicy, is_public
 from dlb_core.jobs.webhooks.courier import PAUSES_S, Courier, signed_headers
+from dlb_core.jobs.webhooks.messages import message_row
 from dlb_core.jobs.webhooks.records import Outgoing, WebhookRecord
 from dlb_core.jobs.webhooks.store import WebhookStore
 from dlb_core.jobs.webhooks.tables import WebhookRow
@@ -265,6 +266,28 @@ def test_a_message_whose_sender_died_is_sent_by_another_and_the_late_one_is_not_
     log = installed.webhooks.messages(webhook.id, sees=None)[0].log
     assert not installed.webhooks.note(dead, log[0], state=MessageState.PENDING)
     assert installed.states(webhook) == [MessageState.DELIVERED]
+
+
+def test_a_webhook_with_a_backlog_keeps_nobody_waiting(installed: Installation) -> None:
+    """A receiver that was down has hundreds due: another's single message goes out all the same."""
+    slow, _ = installed.webhooks.create("http://127.0.0.1:1/", ENDS, owner=None, sees=None)
+    with installed.webhooks._write() as session:
+        row = session.get_one(WebhookRow, slow.id)
+        for minute in range(300):
+            at = installed.clock() - timedelta(minutes=minute)
+            session.add(message_row(row, WebhookEvent.TEST, {}, at))
+    quick, _ = installed.webhooks.create("http://127.0.0.1:2/", ENDS, owner=None, sees=None)
+    ours = installed.webhooks.send_test(quick.id, sees=None)
+    installed.clock.ahead += timedelta(seconds=1)
+
+    first, second = installed.webhooks.take(4, lease_s=60.0)
+
+    oldest = installed.webhooks.messages(slow.id, sees=None, limit=300)[-1]
+    assert [first.id, second.id] == [oldest.id, ours.id]
+    assert installed.webhooks.take(4, lease_s=60.0) == [], "both are being sent to"
+    installed.clock.ahead += timedelta(seconds=61)
+    assert [each.webhook_id for each in installed.webhooks.take(1, lease_s=60.0)] == [slow.id]
+    assert [each.webhook_id for each in installed.webhooks.take(1, lease_s=60.0)] == [quick.id]
 
 
 def test_owners_are_told_of_their_own_jobs_and_of_the_events_they_chose(

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from sqlalchemy import CursorResult, delete, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import CursorResult, Select, delete, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from dlb_core.documents import MessageState, WebhookEvent
 from dlb_core.errors import MessageNotFound, WebhookNotFound
@@ -32,8 +32,6 @@ from dlb_core.jobs.webhooks.records import (
 from dlb_core.jobs.webhooks.tables import WebhookMessageRow, WebhookRow
 
 KEPT_ATTEMPTS = 20
-LOOK_AHEAD = 200
-"""Due messages that are looked at to find one of each webhook."""
 GONE = "gone"
 """Why a webhook is disabled that answered 410."""
 
@@ -172,39 +170,26 @@ class WebhookStore(Sessions):
             return message_of(row)
 
     def take(self, limit: int, *, lease_s: float) -> list[Outgoing]:
-        """Take due messages to send, at most one of each webhook."""
-        now, row = self._clock(), WebhookMessageRow
-        due = (
-            select(row, WebhookRow)
-            .join(WebhookRow, WebhookRow.id == row.webhook_id)
-            .where(
-                row.state == MessageState.PENDING,
-                row.next_try <= now,
-                or_(row.lease_until.is_(None), row.lease_until < now),
-                WebhookRow.disabled.is_(None),
-            )
-            .order_by(row.next_try, row.id)
-            .limit(LOOK_AHEAD)
-            .with_for_update(skip_locked=True, of=row)
-        )
-        taken: dict[UUID, Outgoing] = {}
+        """Take due messages to send, at most one of each webhook that none is being sent to."""
+        now = self._clock()
+        taken = []
         with self._write() as session:
-            for message, webhook in session.execute(due):
-                if webhook.id in taken or len(taken) == limit:
-                    continue
+            for message, webhook in session.execute(_first_due(now, limit)):
                 message.fence += 1
                 message.attempts += 1
                 message.lease_until = now + timedelta(seconds=lease_s)
-                taken[webhook.id] = Outgoing(
-                    id=message.id,
-                    webhook_id=webhook.id,
-                    fence=message.fence,
-                    attempts=message.attempts,
-                    url=webhook.url,
-                    secrets=live_secrets(webhook, now),
-                    body=message.body,
+                taken.append(
+                    Outgoing(
+                        id=message.id,
+                        webhook_id=webhook.id,
+                        fence=message.fence,
+                        attempts=message.attempts,
+                        url=webhook.url,
+                        secrets=live_secrets(webhook, now),
+                        body=message.body,
+                    )
                 )
-        return list(taken.values())
+        return taken
 
     def note(
         self,
@@ -255,6 +240,45 @@ class WebhookStore(Sessions):
 def new_secret() -> str:
     """A secret as Standard Webhooks writes them: 256 random bits."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def _first_due(now: datetime, limit: int) -> Select[WebhookMessageRow, WebhookRow]:
+    """Each webhook's first due message: however many wait for one, the others get their turn."""
+    row, other, sent = WebhookMessageRow, aliased(WebhookMessageRow), aliased(WebhookMessageRow)
+    first = (
+        select(other.id)
+        .where(
+            other.webhook_id == WebhookRow.id,
+            other.state == MessageState.PENDING,
+            other.next_try <= now,
+        )
+        .order_by(other.next_try, other.id)
+        .limit(1)
+        .correlate(WebhookRow)
+        .scalar_subquery()
+    )
+    being_sent = (
+        select(sent.id)
+        .where(sent.webhook_id == WebhookRow.id, sent.lease_until >= now)
+        .correlate(WebhookRow)
+        .exists()
+    )
+    return (
+        select(row, WebhookRow)
+        .select_from(WebhookRow)
+        .join(row, row.id == first)
+        .where(
+            WebhookRow.disabled.is_(None),
+            ~being_sent,
+            # Again, for what another has taken since: this row is looked at once it is locked.
+            row.state == MessageState.PENDING,
+            row.next_try <= now,
+            or_(row.lease_until.is_(None), row.lease_until < now),
+        )
+        .order_by(row.next_try, row.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=row)
+    )
 
 
 def _existing(session: Session, webhook_id: UUID, sees: str | None) -> WebhookRow:
