@@ -173,13 +173,19 @@ class JobNotFound(InputError):
 class BatchNotFound(JobNotFound):
     """No batch of that name."""
 
+    code = "batch-not-found"
+
 
 class WebhookNotFound(JobNotFound):
     """No webhook of that name."""
 
+    code = "webhook-not-found"
+
 
 class MessageNotFound(JobNotFound):
     """No message of that name."""
+
+    code = "message-not-found"
 
 
 class DeliveryNotFound(JobNotFound):

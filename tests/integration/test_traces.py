@@ -50,7 +50,7 @@ def test_request_queue_attempt_and_stages_are_one_trace(tmp_path: Path) -> None:
         )
         job = answer.json()["id"]
         installed.wait_for_end(UUID(job))
-        wait_until(lambda: "attempt" in spans.read_text())
+        wait_until(lambda: '"name": "attempt"' in spans.read_text())
     finally:
         kill_tree(api)
         installed.close()
