@@ -16,11 +16,12 @@ from pydantic.json_schema import models_json_schema
 import dlb_core
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.dicom.wishes import NamedSeries
-from dlb_core.documents import API, Problem
+from dlb_core.documents import API, BatchRequest, Problem, WebhookRequest
 from dlb_core.errors import InputError, TransientError
 from dlb_core.jobs.retention import FOR_EVER
 from dlb_core.jobs.store import utc_now
 from dlb_core.longitudinal.requests import ComparisonRequest
+from dlb_core.pacs.documents import DeliveryRequest, PullRequest
 from dlb_core.report.document import RESEARCH_USE
 from service import errors
 from service.audit import Audit
@@ -169,7 +170,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             [
                 (SegmentationOptions, "validation"),
                 (NamedSeries, "validation"),
+                (BatchRequest, "validation"),
                 (ComparisonRequest, "validation"),
+                (DeliveryRequest, "validation"),
+                (PullRequest, "validation"),
+                (WebhookRequest, "validation"),
                 (Problem, "serialization"),
             ],
             ref_template="#/components/schemas/{model}",

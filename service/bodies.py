@@ -1,11 +1,18 @@
-"""Read a request's body that is no form: whole, into memory, under a cap."""
+"""Read a request's body that is no form: whole, into memory, under a cap, and as a document."""
 
 from collections.abc import AsyncIterator
+from typing import Any, TypeVar
 
 import anyio
+from pydantic import ValidationError
 from starlette.requests import Request
 
-from dlb_core.errors import UploadStalled, UploadTooLarge
+from dlb_core.contracts import Message
+from dlb_core.errors import BadOption, UploadStalled, UploadTooLarge
+
+MAX_DOCUMENT_BYTES = 16 * 1024
+
+Document = TypeVar("Document", bound=Message)
 
 
 async def chunks_of(request: Request, idle_s: float) -> AsyncIterator[bytes]:
@@ -40,3 +47,28 @@ async def read_body(request: Request, *, max_bytes: int, idle_s: float) -> bytes
         if len(body) > max_bytes:
             raise UploadTooLarge(f"the body is larger than the {max_bytes} bytes taken here")
     return bytes(body)
+
+
+async def read_document(request: Request, kind: type[Document], *, idle_s: float) -> Document:
+    """Read a small JSON document; a route's own parameter would be read whole, whatever its size.
+
+    Raises
+    ------
+    UploadTooLarge, UploadStalled
+    BadOption
+        The fields at fault are named; what came is not repeated.
+    """
+    body = await read_body(request, max_bytes=MAX_DOCUMENT_BYTES, idle_s=idle_s)
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        faults = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
+        raise BadOption("the body is not as its schema says", fields=faults) from error
+
+
+def described(kind: type[Message]) -> dict[str, Any]:
+    """OpenAPI's `requestBody` of a route that reads this document by itself."""
+    schema = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+    }

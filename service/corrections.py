@@ -1,12 +1,12 @@
 """Make a new version of a job's results from an edited mask, in a process of its own.
 
 Measuring and drawing load what this service does without, and take up to a minute: the process
-holds neither the service's memory nor its event loop. One at a time in each API process.
+holds neither the service's memory nor its event loop. One at a time in each API process; a few
+wait, without a thread that others need.
 """
 
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +17,20 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from dlb_core.corrections import CorrectionRequest, Outcome, Reader, VersionRecord
-from dlb_core.errors import BadOption, CorrectionFailed, StageFailed, TransientError
+from dlb_core.errors import BadOption, CorrectionFailed, QueueFull, StageFailed
 from service.bodies import chunks_of
 from service.dependencies import Services
+from service.intake import RECEIVING
+from service.lanes import Lane
 from service.uploads import FormLimits, FormReceiver, StagedForm, boundary_of, staging_folder
 
 MASK = "mask"
 TEXTS = frozenset({"author", "note"})
 MAX_TEXT_BYTES = 4096
 TIME_LIMIT_S = 900.0
-WAIT_S = 600.0
-
-_ONE_AT_A_TIME = threading.Lock()
+MAX_WAITING = 8
+"""Each takes up to a minute: whoever came after these would wait longer than anyone listens."""
+LANE = Lane("corrections", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +64,23 @@ class Corrector:
             The form is not what was asked for.
         CorrectionFailed
             The mask is at fault; `code` says how.
-        StageFailed, TransientError, DiskFull
+        StageFailed, QueueFull, DiskFull
         """
+        _require_place()
         boundary = boundary_of(request.headers.get("content-type"))
         staging, space = self.services.data.staging, self.services.space
         with space.reserve(0) as reservation, staging_folder(staging, str(uuid4())) as folder:
             with closing(FormReceiver(folder, boundary, self.limits)) as receiver:
                 async for chunk in chunks_of(request, self.services.settings.upload_idle_s):
                     reservation.take(len(chunk))
-                    await run_sync(receiver.feed, chunk)
+                    await run_sync(receiver.feed, chunk, limiter=RECEIVING.limiter())
                 form = await run_sync(receiver.finish)
             asked = CorrectionRequest(
                 results=results, mask=form.files[MASK].path, reader=read_reader(form)
             )
-            return await run_sync(_make_version, asked)
+            # Others may have come while this one's mask did.
+            _require_place()
+            return await run_sync(_make_version, asked, limiter=LANE.limiter())
 
 
 def read_reader(form: StagedForm) -> Reader:
@@ -95,10 +100,14 @@ def read_reader(form: StagedForm) -> Reader:
         raise BadOption("author or note cannot be used", fields=fields) from error
 
 
+def _require_place() -> None:
+    """Refuse what would wait too long."""
+    if LANE.limiter().statistics().tasks_waiting >= MAX_WAITING:
+        raise QueueFull("other corrections are being made: send the mask again later")
+
+
 def _make_version(asked: CorrectionRequest) -> VersionRecord:
     """Run the process to its end; raise what it says went wrong."""
-    if not _ONE_AT_A_TIME.acquire(timeout=WAIT_S):
-        raise TransientError("other corrections are being made: send the mask again later")
     try:
         done = subprocess.run(  # our own command
             [sys.executable, "-m", "dlb_core.correction_process"],
@@ -109,8 +118,6 @@ def _make_version(asked: CorrectionRequest) -> VersionRecord:
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise StageFailed("the correction could not be made: see the service's log") from error
-    finally:
-        _ONE_AT_A_TIME.release()
     outcome = Outcome.model_validate_json(done.stdout)
     if outcome.version is None:
         raise CorrectionFailed(outcome.message, code=outcome.code)

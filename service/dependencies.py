@@ -47,6 +47,7 @@ class Services:
     store: JobStore
     batches: BatchStore
     comparisons: ComparisonStore
+    comparison_queue: ComparisonQueue
     comparison_rounds: Rounds
     """Keeps comparisons moving."""
     webhooks: WebhookStore
@@ -88,6 +89,7 @@ class Services:
         self.courier.stop()
         self.delivery_courier.stop()
         self.queue.close()
+        self.comparison_queue.close()
         self.store.close()
 
 
@@ -108,7 +110,8 @@ def open_services(settings: ServiceSettings) -> Services:
     dispatcher = Dispatcher(store, queue, data, retention=settings.retention)
     dispatcher.start()
     comparisons = ComparisonStore(engine)
-    comparison_rounds = _comparing(settings, comparisons, data)
+    comparison_queue = ComparisonQueue(settings.redis_url)
+    comparison_rounds = _comparing(settings, comparisons, comparison_queue, data)
     webhooks = WebhookStore(engine)
     courier = Courier(webhooks, settings.webhook_policy)
     endings = Rounds(Endings(engine).tell_all, name="endings", interval_s=TELL_EVERY_S)
@@ -128,6 +131,7 @@ def open_services(settings: ServiceSettings) -> Services:
         store=store,
         batches=BatchStore(engine),
         comparisons=comparisons,
+        comparison_queue=comparison_queue,
         comparison_rounds=comparison_rounds,
         webhooks=webhooks,
         endings=endings,
@@ -145,9 +149,10 @@ def open_services(settings: ServiceSettings) -> Services:
     )
 
 
-def _comparing(settings: ServiceSettings, store: ComparisonStore, data: DataFolder) -> Rounds:
+def _comparing(
+    settings: ServiceSettings, store: ComparisonStore, queue: ComparisonQueue, data: DataFolder
+) -> Rounds:
     """Start to look after comparisons."""
-    queue = ComparisonQueue(settings.redis_url)
     dispatcher = ComparisonDispatcher(store, queue, data, keep_days=settings.keep_results_days)
     rounds = Rounds(dispatcher.run_once, name="comparisons", interval_s=COMPARE_EVERY_S)
     rounds.start()

@@ -1,13 +1,12 @@
 """Comparisons of two finished jobs of one patient."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import ValidationError
 
 from dlb_core.contracts import FINAL_STATES
 from dlb_core.documents import API, ArtefactDocument, JobFailure
@@ -31,7 +30,7 @@ from dlb_core.longitudinal.requests import (
     ComparisonList,
     ComparisonRequest,
 )
-from service.bodies import read_body
+from service.bodies import described, read_document
 from service.callers import Caller, CallerDep
 from service.dependencies import Services, ServicesDep
 from service.errors import describe
@@ -48,16 +47,7 @@ from service.routes.jobs import IfNoneMatch
 
 router = APIRouter(prefix=f"{API}/comparisons", tags=["comparisons"])
 
-MAX_BYTES = 16 * 1024
 RETRY_AFTER_S = 2
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/ComparisonRequest"}}
-        },
-    }
-}
 HEADERS = {
     "Retry-After": {
         "description": "seconds to wait before asking again; absent once it has ended",
@@ -72,7 +62,7 @@ LOCATION = {"Location": {"description": "path of the comparison", "schema": {"ty
     "",
     status_code=HTTPStatus.ACCEPTED,
     response_model=ComparisonDocument,
-    openapi_extra=BODY,
+    openapi_extra=described(ComparisonRequest),
     responses={
         202: {"description": "Accepted; a worker takes it up", "headers": LOCATION},
         **describe(
@@ -90,7 +80,9 @@ LOCATION = {"Location": {"description": "path of the comparison", "schema": {"ty
 async def make_comparison(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """Compare two finished jobs, the earlier visit first."""
     idle_s = services.settings.upload_idle_s
-    wanted = _read(await read_body(request, max_bytes=MAX_BYTES, idle_s=idle_s))
+    wanted = await read_document(request, ComparisonRequest, idle_s=idle_s)
+    if wanted.first == wanted.second:
+        raise BadOption("first and second are the same job", fields={"second": "the same job"})
     record = await run_sync(_accept, wanted, services, caller)
     services.comparison_rounds.wake()
     return respond(
@@ -181,17 +173,6 @@ def delete_comparison(comparison_id: UUID, services: ServicesDep, caller: Caller
     services.comparisons.remove(comparison_id, sees=caller.sees)
     remove_comparison(services.data, comparison_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
-
-
-def _read(body: bytes) -> ComparisonRequest:
-    try:
-        wanted = ComparisonRequest.model_validate_json(body)
-    except ValidationError as error:
-        faults = {".".join(map(str, e["loc"])): e["msg"] for e in error.errors()}
-        raise BadOption("the body is no request for a comparison", fields=faults) from error
-    if wanted.first == wanted.second:
-        raise BadOption("first and second are the same job", fields={"second": "the same job"})
-    return wanted
 
 
 def _accept(wanted: ComparisonRequest, services: Services, caller: Caller) -> ComparisonRecord:

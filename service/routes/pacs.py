@@ -4,7 +4,8 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Response
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Path, Request, Response
 
 from dlb_core.documents import API, JobDocument
 from dlb_core.errors import (
@@ -25,6 +26,7 @@ from dlb_core.errors import (
     StudyNotFound,
     UnknownArchive,
     UnreadableImage,
+    UploadStalled,
     UploadTooLarge,
 )
 from dlb_core.pacs.documents import (
@@ -34,6 +36,7 @@ from dlb_core.pacs.documents import (
     DeliveryRequest,
     PullRequest,
 )
+from service.bodies import described, read_document
 from service.callers import CallerDep
 from service.dependencies import DeliveriesDep, DispatcherDep, PullsDep, ServicesDep, StoreDep
 from service.errors import describe
@@ -62,6 +65,7 @@ def list_archives(services: ServicesDep) -> Response:
     "/archives/{archive}/jobs",
     status_code=HTTPStatus.ACCEPTED,
     response_model=JobDocument,
+    openapi_extra=described(PullRequest),
     responses={
         200: {
             "headers": LOCATION | JOB_HEADERS | REPLAYED,
@@ -70,6 +74,7 @@ def list_archives(services: ServicesDep) -> Response:
         202: {"headers": LOCATION | JOB_HEADERS, "description": "The job waits for a worker"},
         **describe(
             UploadTooLarge,
+            UploadStalled,
             BadOption,
             UnknownArchive,
             StudyNotFound,
@@ -90,7 +95,8 @@ def list_archives(services: ServicesDep) -> Response:
 )
 async def pull_study(
     archive: ArchiveName,
-    asked: PullRequest,
+    request: Request,
+    services: ServicesDep,
     pulls: PullsDep,
     dispatcher: DispatcherDep,
     caller: CallerDep,
@@ -101,6 +107,8 @@ async def pull_study(
     Only these two series are fetched; they are chosen as those of an uploaded study are. The
     answer comes when they are there.
     """
+    idle_s = services.settings.upload_idle_s
+    asked = await read_document(request, PullRequest, idle_s=idle_s)
     admission = await pulls.accept(archive, asked, Sender(caller.owner, idempotency_key))
     dispatcher.wake()
     return respond(
@@ -125,16 +133,21 @@ def list_deliveries(job_id: UUID, store: StoreDep, deliveries: DeliveriesDep) ->
     "/jobs/{job_id}/deliveries",
     status_code=HTTPStatus.ACCEPTED,
     response_model=DeliveryDocument,
-    responses=describe(JobNotFound, UnknownArchive, StoreUnavailable),
+    openapi_extra=described(DeliveryRequest),
+    responses=describe(
+        JobNotFound, BadOption, UnknownArchive, UploadTooLarge, UploadStalled, StoreUnavailable
+    ),
 )
-def order_delivery(job_id: UUID, order: DeliveryRequest, services: ServicesDep) -> Response:
+async def order_delivery(job_id: UUID, request: Request, services: ServicesDep) -> Response:
     """Have a job's DICOM results sent to an archive once they are there.
 
     The same order given again changes nothing. The archive must have the study that the job's
     series belong to.
     """
+    idle_s = services.settings.upload_idle_s
+    order = await read_document(request, DeliveryRequest, idle_s=idle_s)
     services.pulls.archive(order.archive)
-    made = services.deliveries.order(job_id, order.archive)
+    made = await run_sync(services.deliveries.order, job_id, order.archive)
     services.delivery_courier.wake()
     return respond(made, status=HTTPStatus.ACCEPTED)
 

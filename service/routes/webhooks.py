@@ -1,12 +1,11 @@
 """Webhooks: who is told of jobs' ends, what was sent, and sending it again."""
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import ValidationError
 
 from dlb_core.documents import (
     API,
@@ -29,22 +28,13 @@ from dlb_core.errors import (
     WebhookNotFound,
 )
 from dlb_core.jobs.webhooks.records import MessageRecord, WebhookRecord
-from service.bodies import read_body
+from service.bodies import described, read_document
 from service.callers import CallerDep
 from service.dependencies import ServicesDep, WebhooksDep
 from service.errors import describe
 
 router = APIRouter(prefix=f"{API}/webhooks", tags=["webhooks"])
 
-MAX_BYTES = 64 * 1024
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/WebhookRequest"}}
-        },
-    }
-}
 LOCATION = {"Location": {"description": "path of the webhook", "schema": {"type": "string"}}}
 NOT_FOUND = describe(WebhookNotFound, StoreUnavailable)
 
@@ -53,7 +43,7 @@ NOT_FOUND = describe(WebhookNotFound, StoreUnavailable)
     "",
     status_code=HTTPStatus.CREATED,
     response_model=WebhookWithSecret,
-    openapi_extra=BODY,
+    openapi_extra=described(WebhookRequest),
     responses={
         201: {"description": "The webhook, with the secret that signs", "headers": LOCATION},
         **describe(BadOption, UploadTooLarge, UploadStalled, StoreUnavailable),
@@ -62,7 +52,7 @@ NOT_FOUND = describe(WebhookNotFound, StoreUnavailable)
 async def make_webhook(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """Tell an address of jobs' ends; the secret that signs is shown this once."""
     idle_s = services.settings.upload_idle_s
-    wanted = _read(await read_body(request, max_bytes=MAX_BYTES, idle_s=idle_s))
+    wanted = await read_document(request, WebhookRequest, idle_s=idle_s)
     events = tuple(WebhookEvent(event) for event in dict.fromkeys(wanted.events))
 
     def create() -> tuple[WebhookRecord, str]:
@@ -144,15 +134,6 @@ def replay_message(
     message = services.webhooks.replay(webhook_id, message_id, sees=caller.sees)
     services.courier.wake()
     return _message(webhook_id, message)
-
-
-def _read(body: bytes) -> WebhookRequest:
-    """Parse what is asked for; what came is not repeated."""
-    try:
-        return WebhookRequest.model_validate_json(body)
-    except ValidationError as error:
-        faults = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
-        raise BadOption("the webhook is not as its schema says", fields=faults) from error
 
 
 def _path(webhook_id: UUID) -> str:

@@ -14,6 +14,7 @@ from redis import Redis
 from dlb_core.errors import BrokerMissing, StoreUnavailable
 from dlb_core.jobs.embedded_redis import EmbeddedRedis, server_binary
 from dlb_core.jobs.queue import JobQueue, redis_url
+from tests.unit.service_kit import Running
 
 
 @pytest.fixture(params=["valkey", "redis"])
@@ -44,9 +45,11 @@ def test_nobody_else_reaches_it_and_it_throws_nothing_away(broker: EmbeddedRedis
 
 
 def test_hints_survive_its_death(broker: EmbeddedRedis) -> None:
-    """A restart costs nothing, not even the second until the hints would be sent again."""
+    """What it has written to its file, at once on a disk that keeps up, a restart does not cost."""
     queue = JobQueue(broker.url)
     queue.send(uuid4())
+    with Redis.from_url(redis_url(broker.url)) as client:
+        wait_until(lambda: client.info("persistence")["aof_buffer_length"] == 0)
     assert broker.pid is not None
     os.kill(broker.pid, signal.SIGKILL)
     wait_until(lambda: broker.pid is None)
@@ -59,6 +62,19 @@ def test_hints_survive_its_death(broker: EmbeddedRedis) -> None:
     wait_until(lambda: answers(queue))
     assert queue.length() == 1
     queue.close()
+
+
+def test_a_service_that_has_stopped_holds_no_connection(
+    broker: EmbeddedRedis, tmp_path: Path
+) -> None:
+    """An app that is opened and closed again and again would use the broker's places up."""
+    running = Running(tmp_path / "service", redis_url=broker.url)
+    running.services.queue.ping()
+    running.services.comparison_queue.ping()
+    running.stop()
+
+    with Redis.from_url(redis_url(broker.url)) as client:
+        wait_until(lambda: len(client.client_list()) == 1)
 
 
 def answers(queue: JobQueue) -> bool:

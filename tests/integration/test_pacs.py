@@ -148,7 +148,7 @@ def test_what_cannot_be_pulled_is_refused_with_a_cause(
         ("other", STUDY, 422, "unknown-archive"),
         ("away", STUDY, 503, "pacs-unavailable"),
         ("closed", STUDY, 503, "pacs-unavailable"),
-        ("main", "1.2/../../x", 422, "invalid-request"),
+        ("main", "1.2/../../x", 422, "bad-option"),
     ]
 
     for archive, study, status, code in cases:

@@ -4,14 +4,17 @@ import shutil
 from pathlib import Path
 from uuid import UUID
 
+import anyio
 import httpx
 import nibabel as nib
 import numpy as np
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from service_kit import finish, form, form_headers, nifti, service, submit
 
 from dlb_core import artefacts
 from dlb_core.documents import Problem, ResultsDocument, VersionDocument, VersionList
+from service.corrections import LANE, MAX_WAITING
 from service.dependencies import Services
 from tests.unit.finished_case import write_finished_case
 
@@ -111,3 +114,26 @@ async def test_a_form_that_is_none_is_refused_before_any_work(tmp_path: Path) ->
         two_lines = await correct(client, path, mask=nifti(), note=b"a\nb")
         assert problem_of(two_lines) == (422, "bad-option")
         assert two_lines.json()["errors"][0]["field"] == "note"
+
+
+async def test_corrections_that_wait_hold_up_nobody_else_and_are_not_too_many(
+    tmp_path: Path,
+) -> None:
+    """Each once held one of the threads that all requests share: forty stopped the service."""
+    async with service(tmp_path) as (client, services):
+        path = await finished(client, services, None)
+        lane, shared = LANE.limiter(), current_default_thread_limiter()
+        await lane.acquire_on_behalf_of(path)
+        async with anyio.create_task_group() as group:
+            for _ in range(MAX_WAITING):
+                group.start_soon(lambda: correct(client, path, mask=nifti()))
+            with anyio.fail_after(30):
+                while lane.statistics().tasks_waiting < MAX_WAITING or shared.borrowed_tokens:
+                    await anyio.sleep(0.01)
+            one_more = await correct(client, path, mask=nifti())
+            group.cancel_scope.cancel()
+        lane.release_on_behalf_of(path)
+
+        assert problem_of(one_more) == (503, "queue-full")
+        assert one_more.headers["Retry-After"]
+        assert not list(services.data.staging.iterdir())
