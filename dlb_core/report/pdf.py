@@ -7,24 +7,37 @@ colours carry; the same report gives the same bytes.
 from collections.abc import Sequence
 from typing import Any
 
-from reportlab.lib.colors import HexColor
 from reportlab.lib.units import mm
 from reportlab.platypus import Table
 
-from dlb_core.report.content import ClassRow, Content, Fact, Section
+from dlb_core.report.content import ClassRow, Content, Section
 from dlb_core.report.document import CheckStatus
 from dlb_core.report.figures import Figures
 from dlb_core.report.glass_brain import GlassView
+from dlb_core.report.parts import (
+    CHECK_WIDTHS,
+    GAP,
+    HEADING,
+    LABEL,
+    NOTE,
+    STATUS_COLOURS,
+    TABLE_SIZE,
+    Method,
+    check_table,
+    coloured,
+    head_of,
+    table_style,
+    write_footer,
+    write_heading,
+    write_result,
+    write_title,
+)
 from dlb_core.report.pictures import Picture
 from dlb_core.report.sheet import (
-    BOLD,
     BOTTOM,
     CAPTION_HEIGHT,
-    LINE,
     MARGIN,
     PAGE_HEIGHT,
-    PAGE_WIDTH,
-    REGULAR,
     SOFT,
     TOP,
     WASH,
@@ -39,22 +52,12 @@ PAGES = 3
 FEWEST_ROWS, MOST_ROWS = 12, 40
 """Lesions that the PDF's table holds; lesions.csv has all."""
 
-TEXT, SMALL, NOTE = Style(7.6), Style(6.6), Style(6.3, colour=SOFT)
-HEADING = Style(11, is_bold=True)
-LABEL = Style(6.2, colour=SOFT)
-FINE_PRINT = Style(5.6, colour=SOFT)
-TABLE_SIZE = 5.9
+TEXT = Style(7.6)
 ROW_HEIGHT = TABLE_SIZE * 1.15 + 3.4
 """Of a table's row of one line."""
 
-STATUS_COLOURS = {
-    CheckStatus.PASS: "#17693f",
-    CheckStatus.WARN: "#7a4d00",
-    CheckStatus.FAIL: "#a31621",
-}
 LESION_WIDTHS = (7, 26, 13, 12, 14, 23, 17, 15, 13, 17, 17, 19)
 """mm, of the lesion table's columns."""
-GAP = 4 * mm
 BAND_WIDTH = 0.7 * WIDTH
 
 
@@ -75,7 +78,7 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
     """
 
     def footer(sheet: Sheet) -> None:
-        _footer(sheet, content)
+        write_footer(sheet, content)
 
     sheet = Sheet(
         title=f"{content.kicker} – {content.title}", subject=content.headline, on_page=footer
@@ -88,7 +91,7 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
         _where(sheet, content, figures.glass)
     _projections(sheet, content, figures)
     _slices(sheet, content.slices, figures.mosaic)
-    blocks: list[_Block | _Method] = [*_blocks(content), _Method(content)]
+    blocks: list[_Block | Method] = [*_blocks(content), Method(content)]
     if content.lesion_rows:
         _lesions(sheet, content, below=sum(block.height for block in blocks))
     for block in blocks:
@@ -96,22 +99,8 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
     return sheet.finish()
 
 
-def _footer(sheet: Sheet, content: Content) -> None:
-    sheet.rule(BOTTOM - 3 * mm)
-    words = f"{content.research_title} {content.research}"
-    sheet.line(words, Style(5.6, is_bold=True), x=MARGIN, y=BOTTOM - 6 * mm)
-    sheet.line(content.title, LABEL, x=MARGIN, y=BOTTOM - 9.2 * mm)
-    number = Style(6.2, colour=SOFT, align_right=True)
-    sheet.line(f"Page {sheet.page}", number, x=PAGE_WIDTH - MARGIN, y=BOTTOM - 9.2 * mm)
-
-
 def _head(sheet: Sheet, content: Content) -> None:
-    sheet.write(content.kicker.upper(), Style(6.6, colour=SOFT))
-    sheet.y -= 1.5
-    sheet.write(content.title, Style(16, is_bold=True))
-    sheet.y -= 6
-    _facts(sheet, content.identity)
-    sheet.y -= 5
+    write_title(sheet, content)
     text = f"{content.research_title} {content.research}"
     words = paragraph_of(text, Style(7, is_bold=True))
     _, height = words.wrap(WIDTH - 12, 100)
@@ -121,43 +110,13 @@ def _head(sheet: Sheet, content: Content) -> None:
     sheet.y -= height + 8 + GAP
 
 
-def _facts(sheet: Sheet, facts: Sequence[Fact]) -> None:
-    """Side by side, each under its name."""
-    width = WIDTH / len(facts)
-    lowest = sheet.y
-    for n, fact in enumerate(facts):
-        x, y = MARGIN + n * width, sheet.y
-        for text, style in ((fact.name, LABEL), (fact.value, SMALL), (fact.remark, LABEL)):
-            if text:
-                y -= sheet.write_at(text, style, x=x, y=y, width=width - 6)
-        lowest = min(lowest, y)
-    sheet.y = lowest
-
-
 def _result(sheet: Sheet, content: Content) -> None:
     if content.correction:
         sheet.write(
             content.correction, Style(7, is_bold=True, colour=STATUS_COLOURS[CheckStatus.WARN])
         )
         sheet.y -= 6
-    sheet.write(content.headline, Style(15, is_bold=True))
-    sheet.y -= 4
-    sheet.write(content.summary, Style(8.4))
-    sheet.y -= 6
-    width, height = WIDTH / len(content.key_figures), 44.0
-    sheet.rectangle(MARGIN, sheet.y - height, WIDTH, height, WASH)
-    for n, fact in enumerate(content.key_figures):
-        x = MARGIN + n * width + 8
-        sheet.line(fact.name, LABEL, x=x, y=sheet.y - 11)
-        big = Style(14, is_bold=True)
-        sheet.line(fact.value, big, x=x, y=sheet.y - 26)
-        end = x + sheet.canvas.stringWidth(fact.value, big.font, big.size) + 4
-        sheet.line(fact.unit, Style(7.4, colour=SOFT), x=end, y=sheet.y - 26)
-        sheet.line(fact.remark, Style(5.7, colour=SOFT), x=x, y=sheet.y - 37)
-    sheet.y -= height + 7
-    colour = STATUS_COLOURS[content.quality_status]
-    text = f"{content.quality_symbol}  {content.quality_headline}"
-    sheet.write(text, Style(8, is_bold=True, colour=colour))
+    write_result(sheet, content)
     light = content.trust_light
     if light is not None:
         sheet.y -= 2
@@ -181,18 +140,9 @@ def _nothing(sheet: Sheet, content: Content) -> None:
     sheet.y -= total + GAP
 
 
-def _heading(sheet: Sheet, section: Section, *, room: float) -> None:
-    sheet.need(room)
-    sheet.write(section.title, HEADING)
-    sheet.y -= 2
-    if section.lead:
-        sheet.write(section.lead, NOTE)
-        sheet.y -= 4
-
-
 def _where(sheet: Sheet, content: Content, views: Sequence[GlassView]) -> None:
     """The class diagram, and the glass brain under it."""
-    _heading(sheet, content.classes, room=75 * mm)
+    write_heading(sheet, content.classes, room=75 * mm)
     ends = [MARGIN + part * WIDTH for part in (0.53, 0.64, 0.76, 0.88, 1.0)]
     for name, end in zip(content.class_columns[1:], ends, strict=True):
         sheet.line(name, Style(6.2, True, SOFT, True), x=end, y=sheet.y - 7)
@@ -272,7 +222,7 @@ def _slices(sheet: Sheet, section: Section, pictures: Sequence[Picture]) -> None
     columns = 4 if len(pictures) <= 12 else 5
     width = (WIDTH - 4 * (columns - 1)) / columns
     row = max(picture.height for picture in pictures) * width / pictures[0].width + 11
-    _heading(sheet, section, room=min(row * 3 + 60, TOP - BOTTOM))
+    write_heading(sheet, section, room=min(row * 3 + 60, TOP - BOTTOM))
     for start in range(0, len(pictures), columns):
         sheet.need(row)
         for n, picture in enumerate(pictures[start : start + columns]):
@@ -283,13 +233,10 @@ def _slices(sheet: Sheet, section: Section, pictures: Sequence[Picture]) -> None
 
 def _lesions(sheet: Sheet, content: Content, *, below: float) -> None:
     """The largest lesions, as many as leave room for what comes below."""
-    _heading(sheet, content.lesions, room=45 * mm)
-    head = [
-        f"{column.name}\n{column.unit}" if column.unit else column.name
-        for column in content.lesion_columns
-    ]
+    write_heading(sheet, content.lesions, room=45 * mm)
+    head = head_of(content.lesion_columns)
     right = [n for n, column in enumerate(content.lesion_columns) if column.is_number]
-    commands = _table_style(TABLE_SIZE) + [("ALIGN", (n, 0), (n, -1), "RIGHT") for n in right]
+    commands = table_style(TABLE_SIZE) + [("ALIGN", (n, 0), (n, -1), "RIGHT") for n in right]
     commands += [("LEFTPADDING", (n, 0), (n, -1), 7) for n in {*range(12)} - {*right}]
     widths = [part * WIDTH / sum(LESION_WIDTHS) for part in LESION_WIDTHS]
     remark = paragraph_of(content.lesions.remark, NOTE).wrap(WIDTH, PAGE_HEIGHT)[1]
@@ -321,7 +268,7 @@ class _Block:
         self._section = section
         self._rows = rows
         self._widths = [part * WIDTH for part in widths]
-        self._commands = [*_table_style(TABLE_SIZE), *commands]
+        self._commands = [*table_style(TABLE_SIZE), *commands]
 
     @property
     def height(self) -> float:
@@ -333,7 +280,7 @@ class _Block:
 
     def draw(self, sheet: Sheet) -> None:
         """At the cursor; over the page's end where it must."""
-        _heading(sheet, self._section, room=min(self.height, 40 * mm))
+        write_heading(sheet, self._section, room=min(self.height, 40 * mm))
         if len(self._rows) > 1:
             sheet.table(self._rows, self._widths, self._commands)
         sheet.y -= GAP
@@ -352,19 +299,8 @@ def _blocks(content: Content) -> tuple[_Block, ...]:
 
 
 def _checks(content: Content) -> _Block:
-    rows: list[list[Any]] = [list(content.check_columns)]
-    commands: list[tuple[Any, ...]] = [
-        ("ALIGN", (2, 0), (2, -1), "RIGHT"),
-        ("LEFTPADDING", (3, 0), (3, -1), 12),
-    ]
-    for n, check in enumerate(content.checks, 1):
-        title: Any = check.title
-        if check.advice:
-            plain = Style(TABLE_SIZE)
-            title = [paragraph_of(check.title, plain), paragraph_of(check.advice, LABEL)]
-        rows.append([f"{check.symbol}  {check.word}", title, check.measured, check.asked])
-        commands += _coloured(n, check.status)
-    return _Block(content.quality, rows, (0.13, 0.46, 0.13, 0.28), commands)
+    rows, commands = check_table(content)
+    return _Block(content.quality, rows, CHECK_WIDTHS, commands)
 
 
 def _traits(content: Content) -> _Block:
@@ -377,72 +313,5 @@ def _traits(content: Content) -> _Block:
     outside = [row for row in content.trait_rows if row.status is not CheckStatus.PASS]
     for n, row in enumerate(outside, 1):
         rows.append([row.symbol, row.title, row.measured, row.known])
-        commands += _coloured(n, row.status)
+        commands += coloured(n, row.status)
     return _Block(content.trust, rows, (0.03, 0.56, 0.13, 0.28), commands)
-
-
-def _coloured(row: int, status: CheckStatus) -> list[tuple[Any, ...]]:
-    cell = (0, row), (0, row)
-    return [("TEXTCOLOR", *cell, HexColor(STATUS_COLOURS[status])), ("FONTNAME", *cell, BOLD)]
-
-
-def _table_style(size: float) -> list[tuple[Any, ...]]:
-    return [
-        ("FONT", (0, 0), (-1, -1), REGULAR, size, size * 1.15),
-        ("FONT", (0, 0), (-1, 0), BOLD, size, size * 1.15),
-        ("TEXTCOLOR", (0, 0), (-1, 0), HexColor(SOFT)),
-        ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
-        ("VALIGN", (0, 1), (-1, -1), "MIDDLE"),
-        ("LINEBELOW", (0, 0), (-1, 0), 0.8, HexColor(SOFT)),
-        ("LINEBELOW", (0, 1), (-1, -1), 0.3, HexColor(LINE)),
-        ("LEFTPADDING", (0, 0), (-1, -1), 2),
-        ("RIGHTPADDING", (0, 0), (-1, -1), 2),
-        ("TOPPADDING", (0, 0), (-1, -1), 1.5),
-        ("BOTTOMPADDING", (0, 0), (-1, -1), 1.9),
-    ]
-
-
-class _Method:
-    """How it was made and what it cannot tell: two columns, kept together, and the small print."""
-
-    _WIDTH = (WIDTH - 8 * mm) / 2
-
-    def __init__(self, content: Content) -> None:
-        small = Style(6.3)
-        texts = (
-            (
-                (content.method.title, HEADING),
-                *((text, small) for text in content.method_paragraphs),
-                (content.source, NOTE),
-            ),
-            (
-                (content.limits.title, HEADING),
-                *((f"•  {text}", small) for text in content.limit_points),
-            ),
-        )
-        columns = [[paragraph_of(text, style) for text, style in column] for column in texts]
-        self._columns = [
-            [(block, float(block.wrap(self._WIDTH, PAGE_HEIGHT)[1])) for block in column]
-            for column in columns
-        ]
-        self._fine_print = content.fine_print
-
-    @property
-    def height(self) -> float:
-        """What it takes of a page."""
-        return self._tallest + 4 + FINE_PRINT.leading * 2
-
-    @property
-    def _tallest(self) -> float:
-        return max(sum(height + 3 for _, height in column) for column in self._columns)
-
-    def draw(self, sheet: Sheet) -> None:
-        """At the cursor, or on a new page."""
-        sheet.need(self.height)
-        for n, column in enumerate(self._columns):
-            y = sheet.y
-            for block, height in column:
-                block.drawOn(sheet.canvas, MARGIN + n * (self._WIDTH + 8 * mm), y - height)
-                y -= height + 3
-        sheet.y -= self._tallest + 4
-        sheet.write(self._fine_print, FINE_PRINT)
