@@ -25,6 +25,20 @@ warnings.filterwarnings("ignore", module="pydicom")
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 
+STUDY_KEYWORDS = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""Whose study it is."""
+
 NEEDED = (
     "SpecificCharacterSet",
     "SOPClassUID",
@@ -52,16 +66,7 @@ NEEDED = (
     "ImagePositionPatient",
     "SliceThickness",
     "SpacingBetweenSlices",
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
+    *STUDY_KEYWORDS,
 )
 """All that is read of a header: a study of thousands of images must not fill the memory."""
 

@@ -16,22 +16,10 @@ import pydicom
 from dlb_core.artefacts import write_text
 from dlb_core.dicom.choose import Explained
 from dlb_core.dicom.geometry import Stack, stack
-from dlb_core.dicom.headers import UNPARSABLE, attribute, instance_of
+from dlb_core.dicom.headers import STUDY_KEYWORDS, UNPARSABLE, attribute, instance_of
 from dlb_core.dicom.identity import without_patient
 from dlb_core.errors import SeriesDefective
 
-_PATIENT = (
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
 _SERIES = (
     "SOPClassUID",
     "StudyInstanceUID",
@@ -46,17 +34,7 @@ _SERIES = (
     "SliceThickness",
     "SpacingBetweenSlices",
 )
-_REQUIRED = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
+_REQUIRED = tuple(keyword for keyword in STUDY_KEYWORDS if keyword != "IssuerOfPatientID")
 """Of type 2: there, if empty."""
 
 
@@ -130,7 +108,7 @@ def _common(flair: Stack, *, keep_identity: bool) -> pydicom.Dataset:
     """Attributes that all images of the series share."""
     source = flair.instances[0].header
     chosen = pydicom.Dataset()
-    for keyword in _PATIENT + _SERIES:
+    for keyword in STUDY_KEYWORDS + _SERIES:
         if attribute(source, keyword) is not None:
             chosen[keyword] = source[keyword]
     common = chosen if keep_identity else without_patient(chosen)

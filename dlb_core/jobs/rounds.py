@@ -45,6 +45,11 @@ class Rounds:
             self._thread.join()
             self._thread = None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop: a long round may look, and end early."""
+        return self._stopping.is_set()
+
     def _run(self) -> None:
         """Round after round; an outage is logged once, when it begins and when it ends."""
         away = False

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pydicom
 
-from dlb_core.dicom.headers import UNPARSABLE
+from dlb_core.dicom.headers import STUDY_KEYWORDS, UNPARSABLE
 from dlb_core.errors import StageFailed
-from dlb_core.pacs.web import STUDY_KEYWORDS, DicomWeb
+from dlb_core.pacs.web import DicomWeb
 
 _REMOVED = ("PatientIdentityRemoved", "DeidentificationMethodCodeSequence")
 

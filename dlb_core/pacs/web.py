@@ -19,6 +19,7 @@ import pydicom
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from dlb_core.dicom.headers import STUDY_KEYWORDS
 from dlb_core.errors import PacsUnavailable, StudyNotFound, UploadTooLarge
 from dlb_core.pacs.archives import Archive
 
@@ -37,19 +38,6 @@ _MALFORMED = (
 """What readers raise on an answer that is not as it should be. No OSError: the disk is ours."""
 _FAILED, _STORED, _UID = "00081198", "00081199", "00081155"
 """FailedSOPSequence, ReferencedSOPSequence, ReferencedSOPInstanceUID."""
-STUDY_KEYWORDS = (
-    "PatientName",
-    "PatientID",
-    "IssuerOfPatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-)
-"""What an archive tells of whose study it is."""
 
 
 class DicomWeb:

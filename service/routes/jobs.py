@@ -155,11 +155,7 @@ async def submit_job(
     """
     admission = await intake.accept(request, Sender(caller.owner, idempotency_key))
     dispatcher.wake()
-    return respond(
-        job_document(admission.record),
-        status=HTTPStatus.OK if admission.replayed else HTTPStatus.ACCEPTED,
-        headers=admission_headers(admission),
-    )
+    return admitted(admission)
 
 
 @router.get(
@@ -238,11 +234,15 @@ def delete_job(job_id: UUID, store: StoreDep, data: DataDep) -> Response:
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def admission_headers(admission: Admission) -> dict[str, str]:
-    """Where the job is, when to ask again, and whether it is a new one."""
+def admitted(admission: Admission) -> Response:
+    """Answer with the job: where it is, when to ask again, and whether it is a new one."""
     record = admission.record
     replayed = {"Idempotency-Replayed": "true"} if admission.replayed else {}
-    return {"Location": job_path(record), **job_headers(record), **replayed}
+    return respond(
+        job_document(record),
+        status=HTTPStatus.OK if admission.replayed else HTTPStatus.ACCEPTED,
+        headers={"Location": job_path(record), **job_headers(record), **replayed},
+    )
 
 
 def _page_path(state: JobState | None, limit: int, cursor: str) -> str:

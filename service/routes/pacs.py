@@ -41,13 +41,13 @@ from service.callers import CallerDep
 from service.dependencies import DeliveriesDep, DispatcherDep, PullsDep, ServicesDep, StoreDep
 from service.errors import describe
 from service.intake import Sender
-from service.presentation import job_document, respond
+from service.presentation import respond
 from service.routes.jobs import (
     JOB_HEADERS,
     LOCATION,
     REPLAYED,
     IdempotencyKey,
-    admission_headers,
+    admitted,
 )
 
 router = APIRouter(prefix=API, tags=["archives"])
@@ -111,11 +111,7 @@ async def pull_study(
     asked = await read_document(request, PullRequest, idle_s=idle_s)
     admission = await pulls.accept(archive, asked, Sender(caller.owner, idempotency_key))
     dispatcher.wake()
-    return respond(
-        job_document(admission.record),
-        status=HTTPStatus.OK if admission.replayed else HTTPStatus.ACCEPTED,
-        headers=admission_headers(admission),
-    )
+    return admitted(admission)
 
 
 @router.get(

@@ -5,7 +5,6 @@ archive has taken it.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
@@ -55,7 +54,6 @@ class DeliveryCourier:
     ) -> None:
         self._store, self._archives, self._folder = store, archives, folder
         self._pauses_s, self._clock = pauses_s, clock
-        self._stopping = threading.Event()
         self._rounds = Rounds(self.run_once, name="deliveries", interval_s=interval_s)
 
     def start(self) -> None:
@@ -68,7 +66,6 @@ class DeliveryCourier:
 
     def stop(self) -> None:
         """End the thread, after what is being sent."""
-        self._stopping.set()
         self._rounds.stop()
 
     def run_once(self) -> None:
@@ -78,7 +75,7 @@ class DeliveryCourier:
         ------
         StoreUnavailable
         """
-        while not self._stopping.is_set():
+        while not self._rounds.stopping:
             due = self._store.take(lease_s=LEASE_S)
             if due is None:
                 return

@@ -7,7 +7,6 @@ receiver has said yes.
 import logging
 import random
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +62,6 @@ class Courier:
     ) -> None:
         self._store, self._policy = store, policy
         self._pauses_s, self._lease_s, self._clock = pauses_s, lease_s, clock
-        self._stopping = threading.Event()
         self._rounds = Rounds(self.run_once, name="webhooks", interval_s=interval_s)
 
     def start(self) -> None:
@@ -76,7 +74,6 @@ class Courier:
 
     def stop(self) -> None:
         """End the thread, after what is being sent."""
-        self._stopping.set()
         self._rounds.stop()
 
     def run_once(self) -> None:
@@ -86,7 +83,7 @@ class Courier:
         ------
         StoreUnavailable
         """
-        while not self._stopping.is_set():
+        while not self._rounds.stopping:
             due = self._store.take(SENDERS, lease_s=self._lease_s)
             if not due:
                 return
