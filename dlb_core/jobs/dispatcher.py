@@ -15,7 +15,7 @@ from dlb_core.errors import JobNotFound
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.leftovers import remove_leftovers, tidy_ended
 from dlb_core.jobs.retention import Retention, purge
-from dlb_core.jobs.rounds import Rounds
+from dlb_core.jobs.rounds import Repeated
 from dlb_core.jobs.store import MAX_ATTEMPTS, JobStore, utc_now
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Hints(Protocol):
         """How many wait."""
 
 
-class Dispatcher:
+class Dispatcher(Repeated):
     """Looks after waiting and running jobs, once or in a thread of its own.
 
     Parameters
@@ -65,6 +65,7 @@ class Dispatcher:
         retention: Retention | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        super().__init__(name="dispatch", interval_s=interval_s)
         self._store = store
         self._queue = queue
         self._folder = folder
@@ -72,7 +73,6 @@ class Dispatcher:
         self._max_attempts = max_attempts
         self._retention = retention
         self._clock = clock
-        self._rounds = Rounds(self.run_once, name="dispatch", interval_s=interval_s)
         self._tidied: datetime | None = None
 
     def run_once(self) -> None:
@@ -86,18 +86,6 @@ class Dispatcher:
         self._take_back()
         self._send_hints()
         self._tidy()
-
-    def start(self) -> None:
-        """Run rounds in a thread until `stop`."""
-        self._rounds.start()
-
-    def wake(self) -> None:
-        """Start the next round now: there is a new job."""
-        self._rounds.wake()
-
-    def stop(self) -> None:
-        """End the thread, after the round it is in."""
-        self._rounds.stop()
 
     def _take_back(self) -> None:
         """End the leases that ran out, and remove what is no longer needed."""

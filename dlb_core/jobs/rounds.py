@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from dlb_core.errors import TransientError
@@ -69,3 +70,32 @@ class Rounds:
                     logger.info(f"{self._name}_resumed")
                 away = False
             self._wake.wait(self._interval_s)
+
+
+class Repeated(ABC):
+    """Work that is done once, or round after round in a thread of its own.
+
+    Parameters
+    ----------
+    name, interval_s
+        As `Rounds` has them.
+    """
+
+    def __init__(self, *, name: str, interval_s: float) -> None:
+        self._rounds = Rounds(self.run_once, name=name, interval_s=interval_s)
+
+    @abstractmethod
+    def run_once(self) -> None:
+        """One round."""
+
+    def start(self) -> None:
+        """Run rounds in a thread until `stop`."""
+        self._rounds.start()
+
+    def wake(self) -> None:
+        """Start the next round now."""
+        self._rounds.wake()
+
+    def stop(self) -> None:
+        """End the thread, after the round it is in."""
+        self._rounds.stop()

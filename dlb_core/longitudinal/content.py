@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from dlb_core.report.content import CheckRow, Column, Fact, Section
-from dlb_core.report.document import CheckStatus
+from dlb_core.report.content import Column, Printed, Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,39 +24,14 @@ class ChangeRow:
     is_change: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeContent:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeContent(Printed):
     """Everything a comparison says."""
 
-    kicker: str
-    title: str
-    identity: tuple[Fact, ...]
-    research_title: str
-    research: str
-    headline: str
-    summary: str
-    key_figures: tuple[Fact, ...]
-    quality_status: CheckStatus
-    quality_symbol: str
-    quality_headline: str
-    nothing: tuple[str, ...]
-    """Paragraphs that say that nothing changed."""
     fates: Section
     fate_columns: tuple[str, ...]
     fate_rows: tuple[FateRow, ...]
-    slices: Section
     pictures: tuple[str, str, str]
     """What the three pictures of a row are."""
-    largest: Section
-    lesions: Section
     columns: tuple[Column, ...]
     rows: tuple[ChangeRow, ...]
-    quality: Section
-    check_columns: tuple[str, ...]
-    checks: tuple[CheckRow, ...]
-    method: Section
-    method_paragraphs: tuple[str, ...]
-    limits: Section
-    limit_points: tuple[str, ...]
-    source: str
-    fine_print: str

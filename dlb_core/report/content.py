@@ -83,43 +83,55 @@ class Section:
     remark: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Everything a report says."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
+    """What every report says: of one visit, or of two compared."""
 
     kicker: str
     title: str
     identity: tuple[Fact, ...]
     research_title: str
     research: str
-    correction: str
-    """What readers changed; nothing where the result is the networks' own."""
     headline: str
     summary: str
     key_figures: tuple[Fact, ...]
     quality_status: CheckStatus
     quality_symbol: str
     quality_headline: str
+    slices: Section
+    largest: Section
+    lesions: Section
+    nothing: tuple[str, ...]
+    """Paragraphs that say that there is nothing to tell; none where there is."""
+    quality: Section
+    check_columns: tuple[str, ...]
+    checks: tuple[CheckRow, ...]
+    method: Section
+    method_paragraphs: tuple[str, ...]
+    limits: Section
+    limit_points: tuple[str, ...]
+    source: str
+    fine_print: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content(Printed):
+    """Everything a report says."""
+
+    correction: str
+    """What readers changed; nothing where the result is the networks' own."""
     classes: Section
     class_columns: tuple[str, ...]
     class_rows: tuple[ClassRow, ...]
     glass: Section
-    slices: Section
     projections: Section
     scale: str
-    largest: Section
     largest_rows: tuple[str, ...]
-    lesions: Section
     lesion_columns: tuple[Column, ...]
     lesion_rows: tuple[tuple[str, ...], ...]
     smaller: Callable[[int], str]
     """What is said of the lesions after the first so many; nothing where there is none."""
     size_classes: tuple[SizeClass, ...]
-    nothing: tuple[str, ...]
-    """Paragraphs that take the table's place where no lesion was found."""
-    quality: Section
-    check_columns: tuple[str, ...]
-    checks: tuple[CheckRow, ...]
     trust_light: Light | None
     """Of the input; none in reports of earlier versions."""
     trust: Section
@@ -129,9 +141,3 @@ class Content:
     robustness_columns: tuple[str, ...]
     robustness_rows: tuple[tuple[str, ...], ...]
     """Empty unless the altered runs were asked for."""
-    method: Section
-    method_paragraphs: tuple[str, ...]
-    limits: Section
-    limit_points: tuple[str, ...]
-    source: str
-    fine_print: str

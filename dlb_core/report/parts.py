@@ -1,12 +1,12 @@
 """What printed reports have in common: title, result, checks, method, the foot of each page."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from reportlab.lib.colors import HexColor
 from reportlab.lib.units import mm
 
-from dlb_core.report.content import CheckRow, Column, Fact, Section
+from dlb_core.report.content import Column, Fact, Printed, Section
 from dlb_core.report.document import CheckStatus
 from dlb_core.report.sheet import (
     BOLD,
@@ -39,50 +39,7 @@ STATUS_COLOURS = {
 }
 
 
-class Words(Protocol):
-    """What every printed report says."""
-
-    @property
-    def kicker(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def identity(self) -> tuple[Fact, ...]: ...
-    @property
-    def research_title(self) -> str: ...
-    @property
-    def research(self) -> str: ...
-    @property
-    def headline(self) -> str: ...
-    @property
-    def summary(self) -> str: ...
-    @property
-    def key_figures(self) -> tuple[Fact, ...]: ...
-    @property
-    def quality_status(self) -> CheckStatus: ...
-    @property
-    def quality_symbol(self) -> str: ...
-    @property
-    def quality_headline(self) -> str: ...
-    @property
-    def check_columns(self) -> tuple[str, ...]: ...
-    @property
-    def checks(self) -> tuple[CheckRow, ...]: ...
-    @property
-    def method(self) -> Section: ...
-    @property
-    def method_paragraphs(self) -> tuple[str, ...]: ...
-    @property
-    def limits(self) -> Section: ...
-    @property
-    def limit_points(self) -> tuple[str, ...]: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def fine_print(self) -> str: ...
-
-
-def write_footer(sheet: Sheet, content: Words) -> None:
+def write_footer(sheet: Sheet, content: Printed) -> None:
     """What stands at the foot of every page."""
     sheet.rule(BOTTOM - 3 * mm)
     words = f"{content.research_title} {content.research}"
@@ -92,7 +49,7 @@ def write_footer(sheet: Sheet, content: Words) -> None:
     sheet.line(f"Page {sheet.page}", number, x=PAGE_WIDTH - MARGIN, y=BOTTOM - 9.2 * mm)
 
 
-def write_title(sheet: Sheet, content: Words) -> None:
+def write_title(sheet: Sheet, content: Printed) -> None:
     """What it is, and of whom."""
     sheet.write(content.kicker.upper(), Style(6.6, colour=SOFT))
     sheet.y -= 1.5
@@ -115,7 +72,7 @@ def _facts(sheet: Sheet, facts: Sequence[Fact]) -> None:
     sheet.y = lowest
 
 
-def write_result(sheet: Sheet, content: Words) -> None:
+def write_result(sheet: Sheet, content: Printed) -> None:
     """The headline, the key figures, and what the checks say together."""
     sheet.write(content.headline, Style(15, is_bold=True))
     sheet.y -= 4
@@ -152,7 +109,7 @@ def head_of(columns: Sequence[Column]) -> list[str]:
     return [f"{each.name}\n{each.unit}" if each.unit else each.name for each in columns]
 
 
-def check_table(content: Words) -> tuple[list[list[Any]], list[tuple[Any, ...]]]:
+def check_table(content: Printed) -> tuple[list[list[Any]], list[tuple[Any, ...]]]:
     """Rows of the quality checks, and how they are set."""
     rows: list[list[Any]] = [list(content.check_columns)]
     commands: list[tuple[Any, ...]] = [
@@ -197,7 +154,7 @@ class Method:
 
     _WIDTH = (WIDTH - 8 * mm) / 2
 
-    def __init__(self, content: Words) -> None:
+    def __init__(self, content: Printed) -> None:
         small = Style(6.3)
         texts = (
             (

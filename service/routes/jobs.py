@@ -98,6 +98,14 @@ REPLAYED = {
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
+ADMITTED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": LOCATION | JOB_HEADERS | REPLAYED,
+        "description": "The same request came before: its job, as it stands",
+    },
+    202: {"headers": LOCATION | JOB_HEADERS, "description": "The job waits for a worker"},
+}
+"""What `admitted` answers."""
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -117,11 +125,7 @@ IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 wh
     response_model=JobDocument,
     openapi_extra=FORM,
     responses={
-        200: {
-            "headers": LOCATION | JOB_HEADERS | REPLAYED,
-            "description": "The same request came before: its job, as it stands",
-        },
-        202: {"headers": LOCATION | JOB_HEADERS, "description": "The job waits for a worker"},
+        **ADMITTED,
         **describe(
             MalformedUpload,
             UploadStalled,

@@ -42,13 +42,7 @@ from service.dependencies import DeliveriesDep, DispatcherDep, PullsDep, Service
 from service.errors import describe
 from service.intake import Sender
 from service.presentation import respond
-from service.routes.jobs import (
-    JOB_HEADERS,
-    LOCATION,
-    REPLAYED,
-    IdempotencyKey,
-    admitted,
-)
+from service.routes.jobs import ADMITTED, IdempotencyKey, admitted
 
 router = APIRouter(prefix=API, tags=["archives"])
 
@@ -67,11 +61,7 @@ def list_archives(services: ServicesDep) -> Response:
     response_model=JobDocument,
     openapi_extra=described(PullRequest),
     responses={
-        200: {
-            "headers": LOCATION | JOB_HEADERS | REPLAYED,
-            "description": "The same request came before: its job, as it stands",
-        },
-        202: {"headers": LOCATION | JOB_HEADERS, "description": "The job waits for a worker"},
+        **ADMITTED,
         **describe(
             UploadTooLarge,
             UploadStalled,

@@ -12,7 +12,7 @@ from dlb_core import artefacts
 from dlb_core.errors import DlbError, StageFailed
 from dlb_core.jobs.deliveries.store import DeliveryStore, Outgoing
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.rounds import Rounds
+from dlb_core.jobs.rounds import Repeated
 from dlb_core.jobs.store.sessions import utc_now
 from dlb_core.pacs.archives import Archive
 from dlb_core.pacs.documents import DeliveryState
@@ -26,7 +26,7 @@ LEASE_S = 600.0
 OBJECTS = (artefacts.DICOM_SEG, artefacts.DICOM_SR, artefacts.DICOM_PDF)
 
 
-class DeliveryCourier:
+class DeliveryCourier(Repeated):
     """Makes deliveries, once or in a thread of its own.
 
     Parameters
@@ -52,21 +52,9 @@ class DeliveryCourier:
         interval_s: float = 2.0,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        super().__init__(name="deliveries", interval_s=interval_s)
         self._store, self._archives, self._folder = store, archives, folder
         self._pauses_s, self._clock = pauses_s, clock
-        self._rounds = Rounds(self.run_once, name="deliveries", interval_s=interval_s)
-
-    def start(self) -> None:
-        """Run rounds in a thread until `stop`."""
-        self._rounds.start()
-
-    def wake(self) -> None:
-        """Look now."""
-        self._rounds.wake()
-
-    def stop(self) -> None:
-        """End the thread, after what is being sent."""
-        self._rounds.stop()
 
     def run_once(self) -> None:
         """Make every delivery that is due.

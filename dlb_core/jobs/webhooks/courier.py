@@ -17,7 +17,7 @@ import httpcore
 from standardwebhooks import Webhook
 
 from dlb_core.documents import MessageState
-from dlb_core.jobs.rounds import Rounds
+from dlb_core.jobs.rounds import Repeated
 from dlb_core.jobs.store.sessions import utc_now
 from dlb_core.jobs.webhooks.addresses import AddressPolicy, AddressRefused, GuardedBackend
 from dlb_core.jobs.webhooks.records import AttemptRecord, Outgoing
@@ -34,7 +34,7 @@ LIMIT_S = 10.0
 LEASE_S = 60.0
 
 
-class Courier:
+class Courier(Repeated):
     """Sends messages, once or in a thread of its own.
 
     Parameters
@@ -60,21 +60,9 @@ class Courier:
         interval_s: float = 1.0,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        super().__init__(name="webhooks", interval_s=interval_s)
         self._store, self._policy = store, policy
         self._pauses_s, self._lease_s, self._clock = pauses_s, lease_s, clock
-        self._rounds = Rounds(self.run_once, name="webhooks", interval_s=interval_s)
-
-    def start(self) -> None:
-        """Run rounds in a thread until `stop`."""
-        self._rounds.start()
-
-    def wake(self) -> None:
-        """Look now."""
-        self._rounds.wake()
-
-    def stop(self) -> None:
-        """End the thread, after what is being sent."""
-        self._rounds.stop()
 
     def run_once(self) -> None:
         """Send everything that is due.
