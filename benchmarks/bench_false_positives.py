@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
-from dlb_core.lesions import NEIGHBOURS_26
+from dlb_core.lesions import label_lesions
 from dlb_core.location_atlas import location_atlas
 from dlb_core.nifti import read_mask
 from dlb_core.template import MNI_GRID, load_template
@@ -59,17 +59,15 @@ def places() -> dict[str, Mask]:
 
 def false_lesions(predicted: Mask, reference: Mask) -> Mask:
     """Predicted lesions that touch none of the reference."""
-    labels, count = ndimage.label(predicted, NEIGHBOURS_26)
-    touching = np.zeros(count + 1, dtype=bool)
-    touching[np.unique(labels[reference])] = True
-    touching[0] = True
-    return np.asarray(~touching[labels])
+    labels = label_lesions(predicted)
+    return predicted & ~np.isin(labels, labels[reference])
 
 
 def count_by_place(false: Mask, where: dict[str, Mask]) -> dict[str, tuple[int, float]]:
     """Lesions (by their centre of mass) and ml in each place."""
-    labels, count = ndimage.label(false, NEIGHBOURS_26)
-    centres = np.rint(ndimage.center_of_mass(false, labels, range(1, count + 1))).astype(int)
+    labels = label_lesions(false)
+    numbers = range(1, int(labels.max()) + 1)
+    centres = np.rint(ndimage.center_of_mass(false, labels, numbers)).astype(int)
     return {
         name: (_count(centres, mask), float((false & mask).sum()) / MM3_PER_ML)
         for name, mask in where.items()

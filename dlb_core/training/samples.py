@@ -224,7 +224,7 @@ class SampleMaker:
         name = case.entry.name
         if name not in self._suspects:
             assert case.image is not None  # chosen for having one
-            self._suspects[name] = may_be_lesion(case.image.astype(np.float32))
+            self._suspects[name] = may_be_lesion(case.image[1].astype(np.float32))
         return self._suspects[name]
 
     def _place(

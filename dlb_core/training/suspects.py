@@ -5,6 +5,8 @@ be one already counts in no loss. The rule must not miss lesions, nor take all t
 bright cortex is what a network must learn to leave alone.
 """
 
+from functools import cache
+
 import numpy as np
 from scipy import ndimage
 
@@ -24,19 +26,19 @@ _THICK_VOXELS = 2
 _MARGIN_VOXELS = 1
 
 
-def may_be_lesion(image: Array) -> Mask:
-    """Mark every voxel of an unlabelled image pair that could be lesion.
+def may_be_lesion(flair: Array) -> Mask:
+    """Mark every voxel of an unlabelled case that could be lesion.
 
     Parameters
     ----------
-    image : (2, I, J, K) float32
-        T1w and FLAIR on the MNI grid, white matter = 1.
+    flair : (I, J, K) float32
+        On the MNI grid, white matter = 1.
 
     Returns
     -------
     (I, J, K) bool
     """
-    flair = ndimage.gaussian_filter(image[1].astype(np.float32), _SMOOTHING_VOXELS)
+    flair = ndimage.gaussian_filter(flair, _SMOOTHING_VOXELS)
     inside, beside = _white_matter(), _beside_ventricles()
     bright = flair > BRIGHT
     suspect = (flair > VERY_BRIGHT) & ~beside
@@ -45,12 +47,14 @@ def may_be_lesion(image: Array) -> Mask:
     return np.asarray(ndimage.binary_dilation(suspect, NEIGHBOURS_26, iterations=_MARGIN_VOXELS))
 
 
+@cache
 def _white_matter() -> Mask:
     """The depth of it: template and brain differ, so what lies close to cortex does not count."""
     white = ndimage.distance_transform_edt(load_template().white_matter > 0.5)
     return np.asarray(white >= _DEPTH_IN_WHITE_MATTER_MM)
 
 
+@cache
 def _beside_ventricles() -> Mask:
     away = ndimage.distance_transform_edt(~location_atlas().ventricles)
     return np.asarray(away <= _NEAR_VENTRICLES_MM)

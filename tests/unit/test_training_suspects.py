@@ -33,7 +33,7 @@ def image() -> np.ndarray:
 @pytest.fixture(scope="module")
 def suspects(image: np.ndarray) -> Mask:
     """What the rule says of it."""
-    return may_be_lesion(image)
+    return may_be_lesion(image[1])
 
 
 def test_a_bright_spot_in_white_matter_may_be_a_lesion(suspects: Mask) -> None:
@@ -50,9 +50,9 @@ def test_bright_cortex_stays_an_example_of_healthy_tissue(suspects: Mask) -> Non
 
 def test_what_is_very_bright_may_be_a_lesion_wherever_it_lies(image: np.ndarray) -> None:
     """Cortical lesions are known too."""
-    bright = image.copy()
+    bright = image[1].copy()
     i, j, k = np.argwhere(location_atlas().cortex)[5000]
-    bright[1, i - 2 : i + 3, j - 2 : j + 3, k - 2 : k + 3] = 2.0
+    bright[i - 2 : i + 3, j - 2 : j + 3, k - 2 : k + 3] = 2.0
 
     assert may_be_lesion(bright)[i, j, k]
 
