@@ -52,6 +52,12 @@ FILE_HEADERS = {
     "ETag": {"description": "SHA-256 of the whole file, quoted", "schema": {"type": "string"}},
     "Accept-Ranges": {"schema": {"type": "string"}},
 }
+FILE_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file", "content": CONTENT, "headers": FILE_HEADERS},
+    206: {"description": "The part asked for", "content": CONTENT, "headers": FILE_HEADERS},
+    304: {"description": "Unchanged since the ETag"},
+}
+"""Of a file, whole or in part."""
 SECURITY_HEADERS = {
     # A report opened from here must not be able to load or run anything.
     "Content-Security-Policy": (
@@ -119,9 +125,7 @@ def read_results(
     response_class=RangedFile,
     openapi_extra=RANGE,
     responses={
-        200: {"description": "The file", "content": CONTENT, "headers": FILE_HEADERS},
-        206: {"description": "The part asked for", "content": CONTENT, "headers": FILE_HEADERS},
-        304: {"description": "Unchanged since the ETag"},
+        **FILE_ANSWERS,
         **describe(
             JobNotFound, JobNotFinished, ResultsExpired, RangeUnsatisfiable, StoreUnavailable
         ),

@@ -36,8 +36,7 @@ from service.dependencies import Services, ServicesDep
 from service.errors import describe
 from service.presentation import matches, respond
 from service.routes.artefacts import (
-    CONTENT,
-    FILE_HEADERS,
+    FILE_ANSWERS,
     RANGE,
     SECURITY_HEADERS,
     RangedFile,
@@ -130,9 +129,7 @@ def read_comparison(
     response_class=RangedFile,
     openapi_extra=RANGE,
     responses={
-        200: {"description": "The file", "content": CONTENT, "headers": FILE_HEADERS},
-        206: {"description": "The part asked for", "content": CONTENT, "headers": FILE_HEADERS},
-        304: {"description": "Unchanged since the ETag"},
+        **FILE_ANSWERS,
         **describe(JobNotFound, RangeUnsatisfiable, StoreUnavailable),
     },
 )
