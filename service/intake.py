@@ -32,6 +32,7 @@ from dlb_core.errors import (
 )
 from dlb_core.jobs.idempotency import content_digest, scoped_key
 from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.leftovers import is_older
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.requests import KeyTaken
@@ -148,13 +149,13 @@ class Intake:
         """
         job_id = uuid4()
         boundary = boundary_of(request.headers.get("content-type"))
-        expected = self._expected_bytes(request)
+        expected = self.expected_bytes(request, self.limits)
         await run_sync(self.require_place, sender)
         with (
             self.space.reserve(expected) as reservation,
             staging_folder(self.data.staging, str(job_id)) as folder,
         ):
-            form = await self._receive(request, folder, boundary, reservation)
+            form = await self.receive(request, folder, boundary, reservation, self.limits)
             held_back = limiter() if self._is_dicom(form) else None
             return await run_sync(
                 self._admit, job_id, folder, form, sender, reservation, limiter=held_back
@@ -166,11 +167,16 @@ class Intake:
         if key is None or self.store.find_by_key(key) is None:
             self.store.require_room(self.settings.max_waiting)
 
-    async def _receive(
-        self, request: Request, folder: Path, boundary: bytes, reservation: Reservation
+    async def receive(
+        self,
+        request: Request,
+        folder: Path,
+        boundary: bytes,
+        reservation: Reservation,
+        limits: FormLimits,
     ) -> StagedForm:
         """Stream the body to disk."""
-        with closing(FormReceiver(folder, boundary, self.limits)) as receiver:
+        with closing(FormReceiver(folder, boundary, limits)) as receiver:
 
             def take(chunk: bytes) -> None:
                 reservation.take(len(chunk))
@@ -180,11 +186,11 @@ class Intake:
                 await run_sync(take, chunk, limiter=RECEIVING.limiter())
             return await run_sync(receiver.finish)
 
-    def _expected_bytes(self, request: Request) -> int:
+    def expected_bytes(self, request: Request, limits: FormLimits) -> int:
         """Length of the body as announced, 0 when it is not; too much is refused unread."""
         announced = request.headers.get("content-length", "")
         expected = int(announced) if announced.isdecimal() else 0
-        if expected > self.limits.max_body_bytes:
+        if expected > limits.max_body_bytes:
             raise UploadTooLarge(
                 f"the body is announced with {expected} bytes; at most "
                 f"{self.settings.max_upload_mb} MiB an image are taken here"
@@ -209,23 +215,24 @@ class Intake:
         if known is not None:
             return known
         images = {part: file.path for part, file in form.files.items()}
-        if is_dicom(images):
-            with disk_errors():
-                images = self._unfold(images, folder, asked, reservation)
+        images = self.unfolded(images, folder, asked.series, reservation)
         return self.keep(job_id, folder, images, asked, sender)
 
-    def _unfold(
-        self, parts: dict[str, Path], folder: Path, asked: Asked, reservation: Reservation
+    def unfolded(
+        self, parts: dict[str, Path], folder: Path, named: NamedSeries, reservation: Reservation
     ) -> dict[str, Path]:
-        """Make images of DICOM."""
-        return unfold(
-            parts,
-            folder,
-            named=asked.series,
-            keep_identity=self.settings.dicom_identity == "keep",
-            max_bytes=self.settings.max_unpacked_bytes,
-            on_bytes=reservation.take,
-        )
+        """The two images, made of DICOM if that is what came."""
+        if not is_dicom(parts):
+            return parts
+        with disk_errors():
+            return unfold(
+                parts,
+                folder,
+                named=named,
+                keep_identity=self.settings.dicom_identity == "keep",
+                max_bytes=self.settings.max_unpacked_bytes,
+                on_bytes=reservation.take,
+            )
 
     def keep(
         self, job_id: UUID, folder: Path, images: dict[str, Path], asked: Asked, sender: Sender
@@ -233,7 +240,7 @@ class Intake:
         """Check two images, move them in, and promise to work on them."""
         check_images(images)
         with disk_errors():
-            self._move_in(job_id, folder, images)
+            self.move_in(job_id, folder, images)
         try:
             record = self.store.insert(
                 job_id,
@@ -276,7 +283,7 @@ class Intake:
             raise TransientError("the job of this Idempotency-Key was just deleted: send it again")
         return known
 
-    def _move_in(self, job_id: UUID, folder: Path, images: dict[str, Path]) -> None:
+    def move_in(self, job_id: UUID, folder: Path, images: dict[str, Path]) -> None:
         """Move the images into the job's folder, durably."""
         for part, path in images.items():
             path.rename(folder / _input_name(ROLES[part], path))
@@ -374,11 +381,11 @@ def sweep(data: DataFolder, store: JobStore, *, older_than_s: float = ABANDONED_
         Number of folders removed.
     """
     latest = time.time() - older_than_s
-    abandoned = [folder for folder in data.staging.iterdir() if _is_older(folder, latest)]
+    abandoned = [folder for folder in data.staging.iterdir() if is_older(folder, latest)]
     abandoned += [
         folder
         for folder in data.jobs.iterdir()
-        if _is_older(folder, latest) and not _has_row(folder, store)
+        if is_older(folder, latest) and not _has_row(folder, store)
     ]
     for folder in abandoned:
         shutil.rmtree(folder, ignore_errors=True)
@@ -390,15 +397,6 @@ def _input_name(role: str, path: Path) -> str:
     with path.open("rb") as file:
         compressed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     return f"{role}.nii.gz" if compressed else f"{role}.nii"
-
-
-def _is_older(folder: Path, latest: float) -> bool:
-    """Whether all of a folder is older than `latest`; one just removed by another is not."""
-    # A folder's own time stands still while a file in it grows.
-    try:
-        return all(path.stat().st_mtime < latest for path in (folder, *folder.rglob("*")))
-    except FileNotFoundError:
-        return False
 
 
 def _has_row(folder: Path, store: JobStore) -> bool:

@@ -4,6 +4,7 @@ Whoever ends a job tidies right after; a process killed in between cannot. What 
 is the service's to find: it knows which uploads are still coming in.
 """
 
+from pathlib import Path
 from uuid import UUID
 
 from dlb_core.contracts import FINAL_STATES, JobState
@@ -50,3 +51,12 @@ def tidy_ended(job: JobRecord, folder: DataFolder) -> None:
     if has_results:
         folder.remove_votes(job.id)
     folder.remove_attempts(job.id, up_to=job.fence, but=job.fence if has_results else None)
+
+
+def is_older(folder: Path, latest: float) -> bool:
+    """Whether all of a folder is older than `latest`; one just removed by another is not."""
+    # A folder's own time stands still while a file in it grows.
+    try:
+        return all(path.stat().st_mtime < latest for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return False
