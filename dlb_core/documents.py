@@ -25,6 +25,8 @@ from dlb_core.report.document import Correction, Report, Totals
 
 API = "/v1"
 """Every path but the health checks' lies below this."""
+MAX_CASES = 10_000
+"""Cases of one batch."""
 
 STAGE_SHARES = {
     Stage.QUEUED: 0.0,
@@ -152,11 +154,14 @@ class JobDocument(Message):
     links: JobLinks
 
 
+NextPage = Annotated[str | None, Field(description="path of the next page; null on the last")]
+
+
 class JobPage(Message):
     """One page of jobs, newest first."""
 
     jobs: tuple[JobDocument, ...]
-    next: Annotated[str | None, Field(description="path of the next page; null on the last")]
+    next: NextPage
 
 
 Pseudonym = Annotated[
@@ -185,7 +190,7 @@ class BatchRequest(Message):
     name: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._ -]*$")] = ""
     # JSON carries tuples as lists.
     cases: Annotated[
-        tuple[BatchCaseRequest, ...], Field(strict=False, min_length=1, max_length=10_000)
+        tuple[BatchCaseRequest, ...], Field(strict=False, min_length=1, max_length=MAX_CASES)
     ]
 
 
@@ -223,10 +228,11 @@ class BatchDocument(BatchSummary):
     cases: tuple[BatchCaseDocument, ...]
 
 
-class BatchList(Message):
-    """The newest batches."""
+class BatchPage(Message):
+    """One page of batches, newest first."""
 
     batches: tuple[BatchSummary, ...]
+    next: NextPage
 
 
 class WebhookEvent(StrEnum):
@@ -235,6 +241,8 @@ class WebhookEvent(StrEnum):
     SUCCESSFUL = "job.successful"
     FAILED = "job.failed"
     DISMISSED = "job.dismissed"
+    COMPARISON_SUCCESSFUL = "comparison.successful"
+    COMPARISON_FAILED = "comparison.failed"
     TEST = "webhook.test"
     """Only when asked for."""
 
@@ -249,12 +257,19 @@ class MessageState(StrEnum):
 
 
 ChosenEvent = Annotated[
-    Literal["job.successful", "job.failed", "job.dismissed"], Field(description="an event")
+    Literal[
+        "job.successful",
+        "job.failed",
+        "job.dismissed",
+        "comparison.successful",
+        "comparison.failed",
+    ],
+    Field(description="an event"),
 ]
 
 
 class WebhookRequest(Message):
-    """An address to be told of jobs' ends."""
+    """An address to be told of jobs' and comparisons' ends."""
 
     url: Annotated[
         str,
@@ -264,7 +279,12 @@ class WebhookRequest(Message):
         ),
     ]
     events: Annotated[
-        tuple[ChosenEvent, ...], Field(strict=False, min_length=1, description="which ends")
+        tuple[ChosenEvent, ...],
+        Field(
+            strict=False,
+            min_length=1,
+            description="which ends; those of comparisons are told to whoever names them",
+        ),
     ] = ("job.successful", "job.failed", "job.dismissed")
 
 
@@ -312,6 +332,7 @@ class MessageDocument(Message):
     id: Annotated[str, Field(description="the header `webhook-id` of every attempt")]
     event: str
     job: UUID | None
+    comparison: Annotated[UUID | None, Field(description="what it is about, if no job")] = None
     state: Annotated[MessageState, Field(strict=False)]
     attempts: Annotated[int, Field(ge=0, description="since it was made or replayed")]
     created: datetime

@@ -3,14 +3,19 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
-from dlb_core.documents import BatchRequest
+from dlb_core.documents import MAX_CASES, BatchCaseRequest, BatchRequest
 from dlb_core.errors import BadOption
+from service.lanes import Lane
 
+READING = Lane("manifests", 1)
+"""Threads in which manifests are parsed: each may take a hundred MB for a moment."""
 MAX_BYTES = 4 * 1024 * 1024
 MAX_NAMED = 20
 """Faults that an answer names: a table of thousands may have thousands."""
@@ -36,11 +41,10 @@ def read_manifest(body: bytes, *, content_type: str, name: str) -> BatchRequest:
         The fields at fault are named.
     """
     is_table = content_type.partition(";")[0].strip().lower() == TABLE
+    content = {"name": name, "cases": _rows(body)} if is_table else _parsed(body)
+    _require_shape(content)
     try:
-        if is_table:
-            manifest = BatchRequest.model_validate({"name": name, "cases": _rows(body)})
-        else:
-            manifest = BatchRequest.model_validate_json(body)
+        manifest = BatchRequest.model_validate(content)
     except ValidationError as error:
         raise BadOption(
             "the manifest is not as its schema says", fields=_faults(error.errors())
@@ -59,9 +63,47 @@ def _rows(body: bytes) -> list[dict[str, Any]]:
         if unknown or missing:
             raise BadOption("the manifest's first line must be: subject,session,job")
         reader.fieldnames = header
-        return [_stripped(row) for row in reader]
+        return [_stripped(row) for row in islice(reader, MAX_CASES + 1)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadOption("the manifest is not a table in UTF-8: write it as CSV again") from error
+
+
+def _parsed(body: bytes) -> Any:
+    """Read a JSON document."""
+    try:
+        return from_json(body)
+    except ValueError as error:
+        raise BadOption("the manifest is no JSON document: write it again") from error
+
+
+def _require_shape(content: Any) -> None:
+    """Refuse too many cases, and names that nobody knows, before each of them is complained of.
+
+    A complaint takes hundreds of bytes, and a manifest has room for a million things to be wrong.
+    """
+    if not isinstance(content, dict):
+        raise BadOption("the manifest must be a JSON object with `cases`")
+    _require_known(content, BatchRequest.model_fields)
+    cases = content.get("cases")
+    if not isinstance(cases, list):
+        raise BadOption("the manifest has no list of cases", fields={"cases": "must be a list"})
+    if len(cases) > MAX_CASES:
+        raise BadOption(
+            "the manifest has too many cases: make several batches",
+            fields={"cases": f"at most {MAX_CASES}"},
+        )
+    for at, case in enumerate(cases):
+        if isinstance(case, dict):
+            _require_known(case, BatchCaseRequest.model_fields, f"cases.{at}.")
+
+
+def _require_known(content: dict[str, Any], known: Collection[str], where: str = "") -> None:
+    unknown = sorted(set(content) - set(known))
+    if unknown:
+        raise BadOption(
+            "the manifest is not as its schema says",
+            fields={f"{where}{name[:64]}": "unknown" for name in unknown[:MAX_NAMED]},
+        )
 
 
 def _stripped(row: dict[str | None, Any]) -> dict[str, Any]:

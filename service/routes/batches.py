@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,12 +13,12 @@ from fastapi.responses import StreamingResponse
 
 from dlb_core import artefacts
 from dlb_core.cohort import CohortCase, cohort_csv
-from dlb_core.contracts import FINAL_STATES, JobState
+from dlb_core.contracts import JobState
 from dlb_core.documents import (
     API,
     BatchCaseDocument,
     BatchDocument,
-    BatchList,
+    BatchPage,
     BatchSummary,
     JobFailure,
 )
@@ -30,16 +31,16 @@ from dlb_core.errors import (
     UploadStalled,
     UploadTooLarge,
 )
-from dlb_core.jobs.batches.store import BatchCase, BatchJob, BatchRecord
+from dlb_core.jobs.batches.store import DELETED, BatchCase, BatchJob, BatchOverview, BatchRecord
 from dlb_core.jobs.idempotency import scoped_key
 from dlb_core.jobs.layout import DataFolder
 from service.bodies import read_body
 from service.callers import CallerDep
 from service.dependencies import BatchesDep, DataDep, ServicesDep
 from service.errors import describe
-from service.manifests import MAX_BYTES, TABLE, read_manifest
-from service.presentation import respond
-from service.routes.jobs import IdempotencyKey, IfNoneMatch
+from service.manifests import MAX_BYTES, READING, TABLE, read_manifest
+from service.presentation import next_page, respond
+from service.routes.jobs import IdempotencyKey, IfNoneMatch, PageCursor
 
 router = APIRouter(prefix=f"{API}/batches", tags=["batches"])
 
@@ -100,7 +101,8 @@ async def make_batch(
     """Make a batch of jobs that were submitted before, one by one."""
     body = await read_body(request, max_bytes=MAX_BYTES, idle_s=services.settings.upload_idle_s)
     kind = request.headers.get("Content-Type", "")
-    manifest = read_manifest(body, content_type=kind, name=name)
+    read = partial(read_manifest, body, content_type=kind, name=name)
+    manifest = await run_sync(read, limiter=READING.limiter())
     cases = [BatchCase(case.subject, case.session, case.job) for case in manifest.cases]
     key = None if idempotency_key is None else scoped_key(f"batch {idempotency_key}", caller.owner)
 
@@ -117,17 +119,28 @@ async def make_batch(
     )
 
 
-@router.get("", response_model=BatchList, responses=describe(StoreUnavailable))
+@router.get(
+    "",
+    response_model=BatchPage,
+    responses={
+        304: {"description": "Unchanged since the ETag"},
+        **describe(BadOption, StoreUnavailable),
+    },
+)
 def list_batches(
     batches: BatchesDep,
     caller: CallerDep,
-    limit: Annotated[int, Query(ge=1, le=100, description="how many")] = 20,
-) -> BatchList:
-    """List the newest batches, without their cases."""
-    found = []
-    for batch_id in batches.newest(limit, sees=caller.sees):
-        found.append(_summary(batches.get(batch_id, sees=caller.sees)))
-    return BatchList(batches=tuple(found))
+    limit: Annotated[int, Query(ge=1, le=100, description="batches a page")] = 20,
+    before: PageCursor = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """List batches without their cases, newest first, a page at a time."""
+    found, cursor = batches.list_batches(sees=caller.sees, limit=limit, before=before)
+    page = BatchPage(
+        batches=tuple(_summary(batch) for batch in found),
+        next=next_page(f"{API}/batches", cursor, limit=limit),
+    )
+    return respond(page, if_none_match=if_none_match)
 
 
 @router.get(
@@ -186,15 +199,15 @@ def _path(batch_id: UUID) -> str:
     return f"{API}/batches/{batch_id}"
 
 
-def _summary(record: BatchRecord) -> BatchSummary:
-    path = _path(record.id)
+def _summary(batch: BatchOverview) -> BatchSummary:
+    path = _path(batch.id)
     return BatchSummary(
-        id=record.id,
-        name=record.name,
-        created=record.created,
-        total=len(record.cases),
-        counts=dict(sorted(record.counts.items())),
-        ended=all(job is None or job.state in FINAL_STATES for _, job in record.cases),
+        id=batch.id,
+        name=batch.name,
+        created=batch.created,
+        total=batch.counts.total(),
+        counts=dict(sorted(batch.counts.items())),
+        ended=batch.ended,
         href=path,
         cohort=f"{path}/cohort.csv",
     )
@@ -202,7 +215,7 @@ def _summary(record: BatchRecord) -> BatchSummary:
 
 def _document(record: BatchRecord) -> BatchDocument:
     cases = tuple(_case(case, job) for case, job in record.cases)
-    return BatchDocument(**_summary(record).model_dump(), cases=cases)
+    return BatchDocument(**_summary(record.overview).model_dump(), cases=cases)
 
 
 def _case(case: BatchCase, job: BatchJob | None) -> BatchCaseDocument:
@@ -226,7 +239,7 @@ def _cohort(record: BatchRecord, data: DataFolder) -> Iterator[CohortCase]:
             subject=case.subject,
             session=case.session,
             job=str(case.job_id),
-            state="deleted" if job is None else job.state.value,
+            state=DELETED if job is None else job.state.value,
             error_code="" if job is None else job.error_code or "",
             finished="" if job is None or job.finished is None else job.finished.isoformat(),
             report=None if job is None else _report(case.job_id, job, data),

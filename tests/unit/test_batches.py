@@ -2,6 +2,7 @@
 
 import csv
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,9 +10,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from service_kit import finish, service, submit
+from sqlalchemy import Engine, event
 
 from dlb_core.contracts import Role
-from dlb_core.documents import BatchDocument, BatchList, Problem
+from dlb_core.documents import BatchDocument, BatchPage, Problem
+from dlb_core.errors import BadOption
+from service.manifests import read_manifest
 
 
 @pytest.fixture
@@ -29,6 +33,21 @@ def manifest(*jobs: object, **changes: Any) -> dict[str, Any]:
 def read_table(answer: httpx.Response) -> list[dict[str, str]]:
     """The cohort's rows."""
     return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What the database is asked meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 @pytest.mark.anyio
@@ -100,8 +119,43 @@ async def test_a_batch_sent_twice_is_one_and_forgetting_it_keeps_the_jobs(tmp_pa
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json()["id"] == second.json()["id"]
     assert Problem.model_validate_json(other.content).code == "idempotency-conflict"
-    assert len(BatchList.model_validate_json(listed.content).batches) == 1
+    assert len(BatchPage.model_validate_json(listed.content).batches) == 1
     assert (gone.status_code, after.status_code, kept.status_code) == (204, 404, 200)
+
+
+@pytest.mark.anyio
+async def test_batches_are_listed_by_pages_and_counted_without_their_cases(
+    tmp_path: Path,
+) -> None:
+    """A registry with a thousand large batches must not read every case to show twenty names."""
+    async with service(tmp_path) as (client, services):
+        jobs = [UUID((await submit(client)).json()["id"]) for _ in range(3)]
+        made = [
+            (await client.post("/v1/batches", json=manifest(*jobs, name=name))).json()
+            for name in ("first", "second", "third")
+        ]
+        finish(services, jobs[0])
+        await client.delete(f"/v1/jobs/{jobs[1]}")
+        await client.delete(f"/v1/jobs/{jobs[1]}")
+        with statements() as asked:
+            first = await client.get("/v1/batches?limit=2")
+        page = BatchPage.model_validate_json(first.content)
+        assert page.next is not None
+        rest = BatchPage.model_validate_json((await client.get(page.next)).content)
+        again = await client.get(
+            "/v1/batches?limit=2", headers={"If-None-Match": first.headers["ETag"]}
+        )
+        foreign = await client.get("/v1/batches?before=nonsense")
+
+    listed = [*page.batches, *rest.batches]
+    assert [batch.name for batch in listed] == ["third", "second", "first"]
+    assert [str(batch.id) for batch in listed] == [batch["id"] for batch in reversed(made)]
+    assert rest.next is None
+    assert page.batches[0].counts == {"accepted": 1, "deleted": 1, "successful": 1}
+    assert (page.batches[0].total, page.batches[0].ended) == (3, False)
+    assert not any("batch_cases.subject" in statement for statement in asked)
+    assert again.status_code == 304
+    assert Problem.model_validate_json(foreign.content).code == "bad-option"
 
 
 @pytest.mark.anyio
@@ -110,6 +164,14 @@ async def test_a_batch_sent_twice_is_one_and_forgetting_it_keeps_the_jobs(tmp_pa
     [
         (b"{", "application/json", 422, "bad-option"),
         (b'{"cases": []}', "application/json", 422, "bad-option"),
+        (b'{"cases": 1}', "application/json", 422, "bad-option"),
+        (b"[]", "application/json", 422, "bad-option"),
+        (
+            b'{"cases": [{"subject": "P1", "job": "%(job)s", "x": 1}]}',
+            "application/json",
+            422,
+            "bad-option",
+        ),
         (b"subject;job\nP1;x\n", "text/csv", 422, "bad-option"),
         (b"subject,job\n=cmd(),%(job)s\n", "text/csv", 422, "bad-option"),
         (b"subject,job\nP1,%(job)s\nP2,%(job)s\n", "text/csv", 422, "bad-option"),
@@ -130,7 +192,30 @@ async def test_a_manifest_that_cannot_be_used_makes_nothing(
         listed = await client.get("/v1/batches")
 
     assert (answer.status_code, Problem.model_validate_json(answer.content).code) == (status, code)
-    assert listed.json() == {"batches": []}
+    assert listed.json() == {"batches": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"cases": [' + b"{}," * 300_000 + b"{}]}", "application/json"),
+        (b'{"cases": [{' + b",".join(b'"%d":1' % n for n in range(60_000)) + b"}]}", "text/json"),
+        (b"subject,job\n" + b"a\n" * 500_000, "text/csv"),
+    ],
+    ids=["cases", "fields", "rows"],
+)
+def test_a_manifest_of_nothing_but_mistakes_takes_little_memory(body: bytes, kind: str) -> None:
+    """Complained of one by one, four megabytes of mistakes would take gigabytes."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadOption) as refused:
+            read_manifest(body, content_type=kind, name="")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert 1 <= len(refused.value.fields) <= 20
+    assert most < 64 * 1024 * 1024
 
 
 @pytest.mark.anyio
@@ -151,4 +236,4 @@ async def test_nobody_batches_or_sees_anothers_jobs(tmp_path: Path) -> None:
         listed = await client.get("/v1/batches")
 
     assert [answer.status_code for answer in (stolen, *seen, removed)] == [404] * 4
-    assert listed.json() == {"batches": []}
+    assert listed.json() == {"batches": [], "next": None}
