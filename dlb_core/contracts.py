@@ -46,6 +46,20 @@ class JobState(StrEnum):
 FINAL_STATES = frozenset({JobState.SUCCESSFUL, JobState.FAILED, JobState.DISMISSED})
 
 
+class ComparisonState(StrEnum):
+    """A comparison's life; the last two are final."""
+
+    WAITING = "waiting"
+    """For the jobs of its visits."""
+    ACCEPTED = "accepted"
+    RUNNING = "running"
+    SUCCESSFUL = "successful"
+    FAILED = "failed"
+
+
+ENDED_COMPARISONS = frozenset({ComparisonState.SUCCESSFUL, ComparisonState.FAILED})
+
+
 class Priority(StrEnum):
     """How soon a job is begun while others wait; none waits for ever."""
 

@@ -318,6 +318,12 @@ class CaseKilled(StageFailed):
     code = "case-killed"
 
 
+class VisitFailed(StageFailed):
+    """The job of a visit that was to be compared failed, or was cancelled."""
+
+    code = "visit-failed"
+
+
 class TimeLimitExceeded(StageFailed):
     """The case took longer than the worker allows."""
 
@@ -340,6 +346,18 @@ class StoreUnavailable(TransientError):
     """The job store or the message broker does not answer."""
 
     code = "store-unavailable"
+
+
+class BucketUnavailable(TransientError):
+    """The bucket that keeps jobs' files does not answer."""
+
+    code = "bucket-unavailable"
+
+
+class BucketRefused(BucketUnavailable):
+    """The bucket that keeps jobs' files does not exist, or does not let us in."""
+
+    code = "bucket-refused"
 
 
 class PacsUnavailable(TransientError):

@@ -18,6 +18,7 @@ from dlb_core.contracts import SegmentationOptions
 from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import API, BatchRequest, Problem, WebhookRequest
 from dlb_core.errors import InputError, TransientError
+from dlb_core.jobs.comparisons.leftovers import sweep_comparisons
 from dlb_core.jobs.retention import FOR_EVER
 from dlb_core.jobs.store import utc_now
 from dlb_core.longitudinal.requests import ComparisonRequest
@@ -28,7 +29,7 @@ from service.audit import Audit
 from service.dependencies import Services, open_services, require_own_job
 from service.figures import Figures
 from service.guard import Guard
-from service.intake import sweep
+from service.intake import ABANDONED_AFTER_S, sweep
 from service.request_times import RequestTimes
 from service.routes import (
     artefacts,
@@ -138,13 +139,20 @@ async def _keep_swept(services: Services) -> None:
     """Remove what crashes left, at once and then now and again."""
     while True:
         try:
-            removed = await run_sync(sweep, services.data, services.store)
+            removed = await run_sync(_sweep, services)
             await run_sync(_forget_old, services)
         except TransientError as error:
             logger.warning("sweep_interrupted", extra={"cause": str(error)})
         else:
             logger.info("swept", extra={"folders": removed})
         await asyncio.sleep(SWEEP_EVERY_S)
+
+
+def _sweep(services: Services) -> int:
+    """Remove folders that nobody will ask for; returns how many."""
+    data, age_s = services.data, ABANDONED_AFTER_S
+    swept = sweep(data, services.store, older_than_s=age_s)
+    return swept + sweep_comparisons(data, services.comparisons, older_than_s=age_s)
 
 
 def _forget_old(services: Services) -> None:

@@ -1,19 +1,22 @@
-"""Tell of jobs' ends, each once: to the tallies, and to the webhooks' messages.
+"""Tell of jobs' and comparisons' ends, each once: to the webhooks' messages, and to the tallies.
 
-Whatever ends a job (a worker, the dispatcher, a caller) sets one flag in the same change. Here
+Whatever ends one (a worker, the dispatcher, a caller) sets one flag in the same change. Here
 the flag is taken back in the transaction that writes down all that is to be known. So nothing is
 lost when a process dies in between, and nothing is counted twice.
 """
 
 import logging
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
 
 from dlb_core.contracts import FINAL_STATES
+from dlb_core.jobs.comparisons.tables import ComparisonRow
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.sessions import Sessions
 from dlb_core.jobs.tallies import count_ends
-from dlb_core.jobs.webhooks.messages import messages_of
+from dlb_core.jobs.webhooks.messages import messages_of, messages_of_comparison
 from dlb_core.jobs.webhooks.tables import WebhookRow
 
 BATCH = 100
@@ -39,20 +42,46 @@ class Endings(Sessions):
             .order_by(JobRow.finished)
             .limit(BATCH)
         )
-        with self._read() as session:
-            # A look costs no lock: mostly there is nothing.
-            if session.scalar(untold.with_only_columns(JobRow.id).limit(1)) is None:
-                return 0
+        if self._is_empty(untold.with_only_columns(JobRow.id)):
+            return 0
         now = self._clock()
         with self._write() as session:
             jobs = list(session.scalars(untold.with_for_update(skip_locked=True)))
-            webhooks = session.scalars(select(WebhookRow).where(WebhookRow.disabled.is_(None)))
-            known = list(webhooks)
+            known = _webhooks(session)
             for job in jobs:
                 session.add_all(messages_of(job, known, now))
                 job.untold = False
             count_ends(session, jobs)
         return len(jobs)
+
+    def tell_of_comparisons(self) -> int:
+        """Tell of some comparisons' ends; returns of how many.
+
+        Raises
+        ------
+        StoreUnavailable
+        """
+        untold = (
+            select(ComparisonRow)
+            .where(ComparisonRow.untold.is_(True))
+            .order_by(ComparisonRow.finished)
+            .limit(BATCH)
+        )
+        if self._is_empty(untold.with_only_columns(ComparisonRow.id)):
+            return 0
+        now = self._clock()
+        with self._write() as session:
+            comparisons = list(session.scalars(untold.with_for_update(skip_locked=True)))
+            known = _webhooks(session)
+            for comparison in comparisons:
+                session.add_all(messages_of_comparison(comparison, known, now))
+                comparison.untold = False
+        return len(comparisons)
+
+    def _is_empty(self, query: Select[Any]) -> bool:
+        """Whether there is nothing of this kind: mostly so, and a look costs no lock."""
+        with self._read() as session:
+            return session.scalar(query.limit(1)) is None
 
     def tell_all(self) -> None:
         """Tell of every end there is to tell.
@@ -63,3 +92,10 @@ class Endings(Sessions):
         """
         while self.tell() == BATCH:
             continue
+        while self.tell_of_comparisons() == BATCH:
+            continue
+
+
+def _webhooks(session: Session) -> list[WebhookRow]:
+    """Those that are told of anything."""
+    return list(session.scalars(select(WebhookRow).where(WebhookRow.disabled.is_(None))))

@@ -6,16 +6,14 @@ from uuid import UUID
 
 from pydantic import Field
 
-from dlb_core.contracts import JobState, Message
+from dlb_core.contracts import ComparisonState, Message
 from dlb_core.documents import ArtefactDocument, JobFailure
 from dlb_core.longitudinal.document import ChangeTotals
 
 
-class ComparisonRequest(Message):
-    """Two jobs to compare."""
+class ComparisonChoices(Message):
+    """What may be chosen for a comparison."""
 
-    first: Annotated[UUID, Field(description="job of the earlier visit, successful")]
-    second: Annotated[UUID, Field(description="job of the later visit, successful")]
     label: Annotated[
         str,
         Field(
@@ -29,15 +27,23 @@ class ComparisonRequest(Message):
     ] = False
 
 
+class ComparisonRequest(ComparisonChoices):
+    """Two jobs to compare."""
+
+    first: Annotated[UUID, Field(description="job of the earlier visit, successful")]
+    second: Annotated[UUID, Field(description="job of the later visit, successful")]
+
+
 class ComparisonDocument(Message):
     """A comparison as it stands; times are UTC."""
 
     id: UUID
     state: Annotated[
-        JobState, Field(strict=False, description="accepted, running, successful or failed")
+        ComparisonState,
+        Field(strict=False, description="waiting: until the jobs of both visits have ended"),
     ]
-    first: UUID
-    second: UUID
+    first: Annotated[UUID, Field(description="job of the earlier visit")]
+    second: Annotated[UUID, Field(description="job of the later visit")]
     label: str
     attempts: int
     created: datetime

@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 
-from dlb_core.contracts import FINAL_STATES
+from dlb_core.contracts import ENDED_COMPARISONS
 from dlb_core.documents import API, ArtefactDocument, JobFailure
 from dlb_core.errors import (
     BadOption,
@@ -119,7 +119,7 @@ def read_comparison(
 ) -> Response:
     """Tell how a comparison stands; once it is successful, its numbers and files."""
     record = services.comparisons.get(comparison_id, sees=caller.sees)
-    ended = record.state in FINAL_STATES
+    ended = record.state in ENDED_COMPARISONS
     headers = {} if ended else {"Retry-After": str(RETRY_AFTER_S)}
     return respond(_document(record), if_none_match=if_none_match, headers=headers)
 

@@ -1,4 +1,4 @@
-"""Webhooks: who is told of jobs' ends, what was sent, and sending it again."""
+"""Webhooks: who is told of ends, what was sent, and sending it again."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -50,7 +50,7 @@ NOT_FOUND = describe(WebhookNotFound, StoreUnavailable)
     },
 )
 async def make_webhook(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
-    """Tell an address of jobs' ends; the secret that signs is shown this once."""
+    """Tell an address of jobs' and comparisons' ends; the secret that signs is shown this once."""
     idle_s = services.settings.upload_idle_s
     wanted = await read_document(request, WebhookRequest, idle_s=idle_s)
     events = tuple(WebhookEvent(event) for event in dict.fromkeys(wanted.events))
@@ -163,6 +163,7 @@ def _message(webhook_id: UUID, record: MessageRecord) -> MessageDocument:
         id=record.id,
         event=record.event.value,
         job=record.job_id,
+        comparison=record.comparison_id,
         state=record.state,
         attempts=record.attempts,
         created=record.created,

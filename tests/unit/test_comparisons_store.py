@@ -1,5 +1,7 @@
 """Comparisons are taken once, survive their workers, and go where their jobs go."""
 
+import os
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -7,11 +9,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from dlb_core.contracts import JobState, SegmentationOptions
-from dlb_core.errors import JobNotFound
+from dlb_core.contracts import ComparisonState, JobState, SegmentationOptions
+from dlb_core.errors import JobNotFound, QueueFull
+from dlb_core.jobs.comparisons.dispatcher import attempt_folder, comparison_folder
+from dlb_core.jobs.comparisons.leftovers import sweep_comparisons
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import JobStore
+from dlb_core.jobs.store.requests import KeyTaken, NewJob
 
 LEASE_S = 30.0
 
@@ -67,7 +73,7 @@ def test_a_finished_one_holds_its_numbers(store: ComparisonStore) -> None:
     assert store.finish(claim, [], {}), "who did not hear the answer asks again"
 
     record = store.get(claim.comparison_id, sees="clinic")
-    assert (record.state, record.totals) == (JobState.SUCCESSFUL, {"new": 2})
+    assert (record.state, record.totals) == (ComparisonState.SUCCESSFUL, {"new": 2})
     assert record.finished is not None
 
 
@@ -110,7 +116,7 @@ def test_after_three_silent_workers_it_fails_with_a_cause(
         store.requeue_expired(max_attempts=3)
 
     record = store.get(comparison_id, sees=None)
-    assert (record.state, record.error_code) == (JobState.FAILED, "worker-died")
+    assert (record.state, record.error_code) == (ComparisonState.FAILED, "worker-died")
     assert store.claim(comparison_id, LEASE_S) is None
 
 
@@ -169,3 +175,128 @@ def test_old_results_go(stores: tuple[ComparisonStore, JobStore], clock: Clock) 
     assert comparisons.drop_outlived(clock.now) == []
     clock.move(60)
     assert comparisons.drop_outlived(clock.now) == [claim.comparison_id]
+
+
+def of_scans(
+    store: ComparisonStore, *, key: str | None = None, max_waiting: int | None = None
+) -> tuple[UUID, UUID, UUID]:
+    """A comparison whose jobs come with it: its id, and theirs."""
+    first, second = (NewJob(uuid4(), SegmentationOptions(), {}) for _ in range(2))
+    ids = first.job_id, second.job_id
+    record = store.insert(
+        *ids, owner=None, idempotency=key, jobs=(first, second), max_waiting=max_waiting
+    )
+    return record.id, *ids
+
+
+def end(jobs: JobStore, job_id: UUID, state: JobState) -> None:
+    """Let a job end, or not (`running`)."""
+    if state is JobState.DISMISSED:
+        jobs.request_cancel(job_id, discard=False)
+        return
+    claim = jobs.claim(job_id, LEASE_S)
+    assert claim is not None
+    if state is JobState.SUCCESSFUL:
+        jobs.finish(claim, [], {})
+    if state is JobState.FAILED:
+        jobs.fail(claim, "quality-failed", "The T1w is too dark.")
+
+
+@pytest.mark.parametrize(
+    ("ends", "state", "said"),
+    [
+        ("running successful", "waiting", []),
+        ("running failed", "waiting", []),
+        ("successful successful", "accepted", []),
+        ("successful failed", "failed", ["second visit's job failed (quality-failed): The T1w is"]),
+        ("dismissed successful", "failed", ["first visit's job was cancelled"]),
+        ("failed dismissed", "failed", ["first visit's job failed", "second visit's job was canc"]),
+    ],
+)
+def test_what_becomes_of_a_comparison_is_decided_by_both_jobs_ends(
+    stores: tuple[ComparisonStore, JobStore], ends: str, state: str, said: list[str]
+) -> None:
+    """Whoever waits for it learns which visit is at fault."""
+    comparisons, jobs = stores
+    comparison_id, *job_ids = of_scans(comparisons)
+    for job_id, how in zip(job_ids, ends.split(), strict=True):
+        end(jobs, job_id, JobState(how))
+    assert comparisons.claim(comparison_id, LEASE_S) is None, "it waits"
+
+    settled = comparisons.settle_waiting()
+
+    record = comparisons.get(comparison_id, sees=None)
+    assert record.state == state
+    assert settled == ({} if state == "waiting" else {comparison_id: record.state})
+    for words in said:
+        assert words in (record.error_message or "")
+    assert (record.error_code == "visit-failed") == bool(said)
+    assert comparisons.due_for_dispatch(stale_after_s=None) == (
+        [comparison_id] if state == "accepted" else []
+    )
+    assert comparisons.settle_waiting() == {}
+
+
+def test_a_job_that_is_retried_in_time_costs_nothing(
+    stores: tuple[ComparisonStore, JobStore],
+) -> None:
+    """A full disk that failed one visit is no reason to send both again."""
+    comparisons, jobs = stores
+    comparison_id, first, second = of_scans(comparisons)
+    end(jobs, first, JobState.FAILED)
+    comparisons.settle_waiting()
+    jobs.retry(first)
+    end(jobs, second, JobState.SUCCESSFUL)
+    assert comparisons.settle_waiting() == {}
+    end(jobs, first, JobState.SUCCESSFUL)
+
+    assert comparisons.settle_waiting() == {comparison_id: ComparisonState.ACCEPTED}
+
+
+def test_two_jobs_and_their_comparison_come_together_or_not_at_all(
+    stores: tuple[ComparisonStore, JobStore],
+) -> None:
+    """Half of it would be a job that nobody asked for, or one that waits for ever."""
+    comparisons, jobs = stores
+    of_scans(comparisons, key="k", max_waiting=3)
+
+    with pytest.raises(QueueFull, match="2 jobs wait already, and 3 may"):
+        of_scans(comparisons, max_waiting=3)
+    with pytest.raises(KeyTaken):
+        of_scans(comparisons, key="k")
+
+    assert jobs.counts_by_state()[JobState.ACCEPTED] == 2
+    assert len(comparisons.newest(10, sees=None)) == 1
+
+
+def test_folders_that_nobody_will_ask_for_are_swept(
+    stores: tuple[ComparisonStore, JobStore], tmp_path: Path
+) -> None:
+    """They hold a person's images; those of work under way stay, and so do young ones."""
+    comparisons, _ = stores
+    folder = DataFolder(tmp_path)
+    ended, running = accepted(comparisons), accepted(comparisons)
+    dead = comparisons.claim(ended, LEASE_S)
+    assert dead is not None
+    comparisons.release(dead)
+    claim = comparisons.claim(ended, LEASE_S)
+    assert claim is not None
+    comparisons.finish(claim, [], {})
+    assert comparisons.claim(running, LEASE_S) is not None
+    orphan, young = uuid4(), uuid4()
+    kept = [attempt_folder(folder, ended, 2), attempt_folder(folder, running, 1)]
+    gone = [attempt_folder(folder, ended, 1), comparison_folder(folder, orphan)]
+    for place in (*kept, *gone):
+        place.mkdir(parents=True)
+        (place / "comparison.json").write_text("{}")
+    hours_ago = time.time() - 7200
+    for path in folder.root.rglob("*"):
+        os.utime(path, (hours_ago, hours_ago))
+    (comparison_folder(folder, young) / "1").mkdir(parents=True)
+
+    assert sweep_comparisons(folder, comparisons, older_than_s=3600) == 2
+
+    assert not any(place.exists() for place in gone)
+    assert all((place / "comparison.json").exists() for place in kept)
+    assert comparison_folder(folder, young).exists()
+    assert sweep_comparisons(DataFolder(tmp_path / "new"), comparisons, older_than_s=0) == 0

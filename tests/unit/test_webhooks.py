@@ -15,6 +15,7 @@ from webhook_kit import LOOPBACK, Receiver, receiver
 from dlb_core.contracts import JobState, SegmentationOptions
 from dlb_core.documents import MessageState, WebhookEvent
 from dlb_core.errors import BadOption
+from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.endings import Endings
 from dlb_core.jobs.store import JobStore
@@ -288,6 +289,39 @@ def test_a_webhook_with_a_backlog_keeps_nobody_waiting(installed: Installation) 
     installed.clock.ahead += timedelta(seconds=61)
     assert [each.webhook_id for each in installed.webhooks.take(1, lease_s=60.0)] == [slow.id]
     assert [each.webhook_id for each in installed.webhooks.take(1, lease_s=60.0)] == [quick.id]
+
+
+def test_ends_of_comparisons_are_told_to_their_owner_who_asked_for_it(
+    installed: Installation, heard: Receiver
+) -> None:
+    """A comparison ends long after the request for it: nobody should have to poll for hours."""
+    events = (WebhookEvent.COMPARISON_SUCCESSFUL, WebhookEvent.COMPARISON_FAILED)
+    comparisons = ComparisonStore(installed.jobs._engine)
+    webhook, secret = installed.webhooks.create(heard.url, events, owner="a", sees="a")
+    installed.webhooks.create(heard.url, ENDS, owner="a", sees="a")
+    ids = [
+        comparisons.insert(uuid4(), uuid4(), owner=owner, label="trial 7").id
+        for owner in ("a", "a", "b")
+    ]
+    for comparison_id, fails in zip(ids, (False, True, False), strict=True):
+        claim = comparisons.claim(comparison_id, 60.0)
+        assert claim is not None
+        if fails:
+            comparisons.fail(claim, "quality-failed", "The visits differ.")
+        else:
+            comparisons.finish(claim, [], {"new": 2})
+    installed.work()
+    installed.work()
+
+    told = [Webhook(secret).verify(body, headers) for headers, body in heard.requests]
+    assert {(each["type"], each["data"]["comparison"]) for each in told} == {
+        ("comparison.successful", str(ids[0])),
+        ("comparison.failed", str(ids[1])),
+    }
+    assert len(told) == 2
+    assert b"trial 7" not in b"".join(body for _, body in heard.requests)
+    logged = installed.webhooks.messages(webhook.id, sees="a")
+    assert {message.comparison_id for message in logged} == set(ids[:2])
 
 
 def test_owners_are_told_of_their_own_jobs_and_of_the_events_they_chose(

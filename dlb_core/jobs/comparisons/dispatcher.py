@@ -54,6 +54,8 @@ class ComparisonDispatcher:
         for comparison_id in self._store.requeue_expired(MAX_ATTEMPTS):
             logger.warning("comparison_taken_back", extra={"comparison_id": comparison_id})
         self._drop_outlived()
+        for comparison_id, state in self._store.settle_waiting().items():
+            logger.info("comparison_settled", extra={"comparison_id": comparison_id, "to": state})
         self._send_hints()
 
     def _drop_outlived(self) -> None:
@@ -80,9 +82,14 @@ class ComparisonDispatcher:
                 self._store.mark_sent(sent)
 
 
+def comparisons_folder(folder: DataFolder) -> Path:
+    """A folder for every comparison; made with the first one."""
+    return folder.root / "comparisons"
+
+
 def comparison_folder(folder: DataFolder, comparison_id: UUID) -> Path:
     """Everything of one comparison."""
-    return folder.root / "comparisons" / str(comparison_id)
+    return comparisons_folder(folder) / str(comparison_id)
 
 
 def attempt_folder(folder: DataFolder, comparison_id: UUID, fence: int) -> Path:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from dlb_core.contracts import ArtefactEntry, JobState
+from dlb_core.contracts import ArtefactEntry, ComparisonState
 from dlb_core.jobs.comparisons.tables import ComparisonRow
 
 
@@ -20,7 +20,7 @@ class ComparisonRecord:
     """The jobs whose results are compared."""
     label: str
     ignore_differences: bool
-    state: JobState
+    state: ComparisonState
     attempts: int
     fence: int
     created: datetime
@@ -30,6 +30,8 @@ class ComparisonRecord:
     error_message: str | None
     artefacts: tuple[ArtefactEntry, ...]
     totals: dict[str, Any] | None
+    content: str | None
+    """Digest of what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def record_of(row: ComparisonRow) -> ComparisonRecord:
         second=row.second_job,
         label=row.label,
         ignore_differences=row.ignore_differences,
-        state=JobState(row.state),
+        state=ComparisonState(row.state),
         attempts=row.attempts,
         fence=row.fence,
         created=row.created,
@@ -65,4 +67,5 @@ def record_of(row: ComparisonRow) -> ComparisonRecord:
         error_message=row.error_message,
         artefacts=tuple(ArtefactEntry.model_validate(entry) for entry in row.artefacts),
         totals=row.totals,
+        content=row.content,
     )

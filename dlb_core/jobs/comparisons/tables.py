@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Index, String, Text
+from sqlalchemy import JSON, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dlb_core.jobs.models import Base
@@ -36,8 +36,16 @@ class ComparisonRow(Base):
     error_message: Mapped[str | None] = mapped_column(Text)
     artefacts: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     totals: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    idempotency: Mapped[str | None] = mapped_column(String(64))
+    """Digest of the owner and the key that came with the request, if one did."""
+    content: Mapped[str | None] = mapped_column(String(64))
+    """Digest of what was asked for."""
+    untold: Mapped[bool] = mapped_column(default=False)
+    """It has ended, and the webhooks do not know (`endings.py`)."""
 
     __table_args__ = (
+        UniqueConstraint("idempotency", name="uq_comparisons_idempotency"),
+        Index("ix_comparisons_untold", "untold"),
         Index("ix_comparisons_state_created", "state", "created"),
         Index("ix_comparisons_owner_created", "owner", "created"),
     )

@@ -1,6 +1,7 @@
 """What callers ask of the job store: submit, look, list, cancel, retry, forget."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -18,7 +19,48 @@ from dlb_core.jobs.store.turns import turn_of
 
 
 class KeyTaken(Exception):
-    """There is a job of this idempotency key already."""
+    """What this idempotency key once made is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that is to be accepted: see `Requests.insert`."""
+
+    job_id: UUID
+    options: SegmentationOptions
+    inputs: dict[str, str]
+    owner: str | None = None
+    priority: Priority = Priority.ROUTINE
+    idempotency: str | None = None
+    content: str | None = None
+    trace: str | None = None
+
+    def row(self, now: datetime) -> JobRow:
+        """Its row, as it comes."""
+        return JobRow(
+            id=self.job_id,
+            state=JobState.ACCEPTED,
+            stage=Stage.QUEUED,
+            done=0,
+            total=1,
+            options=self.options.model_dump(mode="json"),
+            inputs=self.inputs,
+            attempts=0,
+            fence=0,
+            worker_id="",
+            cancel_requested=False,
+            created=now,
+            updated=now,
+            artefacts=[],
+            owner=self.owner,
+            idempotency=self.idempotency,
+            content=self.content,
+            priority=self.priority,
+            turn=turn_of(self.priority, now),
+            keep_inputs=True,
+            trace=self.trace,
+            log=[],
+        )
 
 
 class Requests(Sessions):
@@ -62,34 +104,20 @@ class Requests(Sessions):
             A job of this idempotency key exists: nothing was inserted.
         QueueFull
         """
-        now = self._clock()
-        row = JobRow(
-            id=job_id,
-            state=JobState.ACCEPTED,
-            stage=Stage.QUEUED,
-            done=0,
-            total=1,
-            options=options.model_dump(mode="json"),
-            inputs=inputs,
-            attempts=0,
-            fence=0,
-            worker_id="",
-            cancel_requested=False,
-            created=now,
-            updated=now,
-            artefacts=[],
+        job = NewJob(
+            job_id,
+            options,
+            inputs,
             owner=owner,
+            priority=priority,
             idempotency=idempotency,
             content=content,
-            priority=priority,
-            turn=turn_of(priority, now),
-            keep_inputs=True,
             trace=trace,
-            log=[],
         )
+        row = job.row(self._clock())
         try:
             with self._write() as session:
-                _require_room(session, max_waiting)
+                require_room(session, max_waiting)
                 session.add(row)
                 session.flush()
                 return record_of(row)
@@ -218,7 +246,7 @@ class Requests(Sessions):
         with self._write() as session:
             row = existing(session, job_id, lock=True)
             _require_retriable(row)
-            _require_room(session, max_waiting)
+            require_room(session, max_waiting)
             _begin_anew(row, now)
             session.flush()
             return record_of(row)
@@ -244,25 +272,25 @@ class Requests(Sessions):
             counts = {JobState(state): count for state, count in session.execute(query)}
         return {state: counts.get(state, 0) for state in JobState}
 
-    def require_room(self, max_waiting: int) -> None:
-        """Look whether one more job may wait.
+    def require_room(self, max_waiting: int, *, more: int = 1) -> None:
+        """Look whether one more job, or so many, may wait.
 
         Raises
         ------
         QueueFull
         """
         with self._read() as session:
-            _require_room(session, max_waiting)
+            require_room(session, max_waiting, more=more)
 
 
-def _require_room(session: Session, max_waiting: int | None) -> None:
-    """Refuse one job more than may wait."""
+def require_room(session: Session, max_waiting: int | None, *, more: int = 1) -> None:
+    """Refuse more jobs than may wait."""
     if max_waiting is None:
         return
     query = select(func.count()).select_from(JobRow).where(JobRow.state == JobState.ACCEPTED)
     waiting = session.scalars(query).one()
-    if waiting >= max_waiting:
-        raise QueueFull(f"{waiting} jobs wait already, as many as may: try again later")
+    if waiting + more > max_waiting:
+        raise QueueFull(f"{waiting} jobs wait already, and {max_waiting} may: try again later")
 
 
 def _require_retriable(row: JobRow) -> None:

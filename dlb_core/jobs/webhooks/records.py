@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from dlb_core.contracts import JobState
+from dlb_core.contracts import ComparisonState, JobState
 from dlb_core.documents import MessageState, WebhookEvent
 from dlb_core.jobs.webhooks.tables import WebhookMessageRow, WebhookRow
 
@@ -14,7 +14,10 @@ EVENT_OF = {
     JobState.FAILED: WebhookEvent.FAILED,
     JobState.DISMISSED: WebhookEvent.DISMISSED,
 }
-
+COMPARISON_EVENT_OF = {
+    ComparisonState.SUCCESSFUL: WebhookEvent.COMPARISON_SUCCESSFUL,
+    ComparisonState.FAILED: WebhookEvent.COMPARISON_FAILED,
+}
 
 SECRETS = 2
 """That are live at once: the new one, and for a while the one before."""
@@ -52,6 +55,7 @@ class MessageRecord:
     id: str
     event: WebhookEvent
     job_id: UUID | None
+    comparison_id: UUID | None
     state: MessageState
     attempts: int
     created: datetime
@@ -101,6 +105,7 @@ def message_of(row: WebhookMessageRow) -> MessageRecord:
         id=row.id,
         event=WebhookEvent(row.event),
         job_id=row.job_id,
+        comparison_id=row.comparison_id,
         state=MessageState(row.state),
         attempts=row.attempts,
         created=row.created,

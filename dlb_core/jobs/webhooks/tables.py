@@ -40,6 +40,8 @@ class WebhookMessageRow(Base):
     webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     event: Mapped[str] = mapped_column(String(32))
     job_id: Mapped[UUID | None]
+    comparison_id: Mapped[UUID | None]
+    """What it is about, if not a job."""
     body: Mapped[str] = mapped_column(Text)
     """As it is sent, byte for byte."""
     state: Mapped[str] = mapped_column(String(16))
