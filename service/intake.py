@@ -335,7 +335,7 @@ def read_options(text: bytes) -> SegmentationOptions:
     BadOption
         Not JSON, or not as the schema says; the fields are named.
     """
-    return _read_json(text, SegmentationOptions, OPTIONS)
+    return read_json(text, SegmentationOptions, OPTIONS)
 
 
 def read_series(text: bytes) -> NamedSeries:
@@ -346,10 +346,17 @@ def read_series(text: bytes) -> NamedSeries:
     BadOption
         Not JSON, or not as the schema says; the fields are named.
     """
-    return _read_json(text, NamedSeries, SERIES)
+    return read_json(text, NamedSeries, SERIES)
 
 
-def _read_json(text: bytes, kind: type[Document], part: str) -> Document:
+def read_json(text: bytes, kind: type[Document], part: str) -> Document:
+    """Parse a part that is JSON; an empty one means the defaults.
+
+    Raises
+    ------
+    BadOption
+        Not JSON, or not as the schema says; the fields are named.
+    """
     try:
         return kind.model_validate_json(text.strip() or b"{}")
     except ValidationError as error:
