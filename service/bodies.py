@@ -11,19 +11,24 @@ from dlb_core.contracts import Message
 from dlb_core.errors import BadOption, UploadStalled, UploadTooLarge
 
 MAX_DOCUMENT_BYTES = 16 * 1024
+LEAST_BYTES_S = 4096
+"""A sender who is slower for as long as one may be silent is given up: an upload holds room on the
+disk that others then do not get."""
 
 Document = TypeVar("Document", bound=Message)
 
 
 async def chunks_of(request: Request, idle_s: float) -> AsyncIterator[bytes]:
-    """Yield the body's chunks; give up on a sender that falls silent.
+    """Yield the body's chunks; give up on a sender that falls silent, or nearly so.
 
     Raises
     ------
     UploadStalled
     """
     stream = request.stream()
+    waited_s, came = 0.0, 0
     while True:
+        asked = anyio.current_time()
         try:
             with anyio.fail_after(idle_s):
                 chunk = await anext(stream, None)
@@ -31,6 +36,14 @@ async def chunks_of(request: Request, idle_s: float) -> AsyncIterator[bytes]:
             raise UploadStalled(f"nothing came for {idle_s:g} s: send it again") from error
         if chunk is None:
             return
+        # What is done with a chunk takes time too, which is not the sender's fault.
+        waited_s, came = waited_s + anyio.current_time() - asked, came + len(chunk)
+        if waited_s >= idle_s:
+            if came < LEAST_BYTES_S * waited_s:
+                raise UploadStalled(
+                    f"fewer than {LEAST_BYTES_S} bytes a second came: send it again"
+                )
+            waited_s, came = 0.0, 0
         yield chunk
 
 

@@ -74,7 +74,7 @@ class Services:
     @property
     def pulls(self) -> Pulls:
         """What takes new jobs in from archives."""
-        return Pulls(self.intake, self.archives, self.deliveries)
+        return Pulls(self.intake, self.archives, self.deliveries, self.gate.quotas)
 
     @property
     def bundles(self) -> Bundles:

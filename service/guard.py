@@ -5,6 +5,7 @@ needs a caller, paths that do not exist among them.
 """
 
 import re
+from datetime import date
 from urllib.parse import urlsplit
 
 from anyio import CancelScope
@@ -64,10 +65,11 @@ class Guard:
 class _Upload:
     """An upload that was reserved, and what has come of it."""
 
-    def __init__(self, gate: Gate, owner: str, reserved: int) -> None:
+    def __init__(self, gate: Gate, owner: str, reserved: int, day: date) -> None:
         self._gate = gate
         self._owner = owner
         self._reserved = reserved
+        self._day = day
         self._received = 0
 
     def metered(self, receive: Receive) -> Receive:
@@ -82,7 +84,7 @@ class _Upload:
 
     def settle(self) -> None:
         """Count what has come, in place of what was reserved."""
-        self._gate.quotas.settle(self._owner, self._received - self._reserved)
+        self._gate.quotas.settle(self._owner, self._received - self._reserved, day=self._day)
 
 
 async def _admit(request: Request, services: Services) -> Caller:
@@ -163,5 +165,5 @@ async def _reserve(request: Request, services: Services, caller: Caller) -> "_Up
     announced = request.headers.get("Content-Length", "")
     most = services.intake.limits.max_body_bytes
     reserved = min(int(announced), most) if announced.isdecimal() else most
-    await run_sync(services.gate.quotas.reserve, caller.owner, reserved)
-    return _Upload(services.gate, caller.owner, reserved)
+    day = await run_sync(services.gate.quotas.reserve, caller.owner, reserved)
+    return _Upload(services.gate, caller.owner, reserved, day)

@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 
 from dlb_core.errors import UnknownArchive
 from dlb_core.jobs.deliveries.store import DeliveryStore
+from dlb_core.jobs.quotas import UploadQuotas
 from dlb_core.pacs.archives import Archive
 from dlb_core.pacs.documents import PullRequest
 from service.dicom import STUDY, convert_files, limiter
@@ -24,6 +25,7 @@ class Pulls:
     intake: Intake
     archives: Mapping[str, Archive]
     deliveries: DeliveryStore
+    quotas: UploadQuotas
 
     def archive(self, name: str) -> Archive:
         """One of those that the operator has set up.
@@ -44,11 +46,13 @@ class Pulls:
         UnknownArchive, StudyNotFound, PacsUnavailable
         SeriesMissing, SeriesAmbiguous, SeriesDefective, GridMismatch
         UnreadableImage, ImplausibleImage, GeometryAmbiguous, UploadTooLarge
-        IdempotencyConflict, QueueFull, DiskFull, StoreUnavailable
+        IdempotencyConflict, QueueFull, DiskFull, RateLimited, StoreUnavailable
         """
         archive = self.archive(name)
         await run_sync(self.intake.require_place, sender)
-        admission = await run_sync(self._fetch, name, archive, request, sender, limiter=limiter())
+        admission = await run_sync(
+            self._fetch_counted, name, archive, request, sender, limiter=limiter()
+        )
         if request.deliver:
             await run_sync(self.deliveries.order, admission.record.id, name)
         return admission
@@ -59,8 +63,33 @@ class Pulls:
             return "is none"
         return "are: " + ", ".join(sorted(self.archives))
 
-    def _fetch(
+    def _fetch_counted(
         self, name: str, archive: Archive, request: PullRequest, sender: Sender
+    ) -> Admission:
+        """Fetch, and count what comes as an upload of the sender's: it fills the same disk."""
+        if sender.owner is None:
+            return self._fetch(name, archive, request, sender, on_bytes=lambda _: None)
+        came = 0
+
+        def count(more: int) -> None:
+            nonlocal came
+            came += more
+
+        # How much will come is not known yet: what is left of the quota must not be nothing.
+        day = self.quotas.reserve(sender.owner, 1)
+        try:
+            return self._fetch(name, archive, request, sender, on_bytes=count)
+        finally:
+            self.quotas.settle(sender.owner, came - 1, day=day)
+
+    def _fetch(
+        self,
+        name: str,
+        archive: Archive,
+        request: PullRequest,
+        sender: Sender,
+        *,
+        on_bytes: Callable[[int], None],
     ) -> Admission:
         asked = Asked(
             options=request.options,
@@ -84,6 +113,11 @@ class Pulls:
         ):
             work = folder / "dicom"
             work.mkdir(mode=0o700)
+
+            def take(count: int) -> None:
+                on_bytes(count)
+                reservation.take(count)
+
             with disk_errors(), DicomWeb(archive) as web:
                 files = pull(
                     web,
@@ -91,7 +125,7 @@ class Pulls:
                     work,
                     Wishes.of(request.series, keep_identity=keep_identity),
                     max_bytes=settings.max_unpacked_bytes,
-                    on_bytes=reservation.take,
+                    on_bytes=take,
                 )
                 images = convert_files(
                     {STUDY: files}, folder, named=request.series, keep_identity=keep_identity

@@ -1,7 +1,7 @@
 """What one owner may upload in a day, counted in SQL: it holds over all API processes."""
 
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import Engine, delete, update
@@ -40,8 +40,8 @@ class UploadQuotas(Sessions):
         self._uploads = uploads
         self._size_bytes = size_bytes
 
-    def reserve(self, owner: str, size_bytes: int) -> None:
-        """Count an upload before it is read.
+    def reserve(self, owner: str, size_bytes: int) -> date:
+        """Count an upload before it is read; returns the day that it counts for.
 
         Raises
         ------
@@ -61,13 +61,17 @@ class UploadQuotas(Sessions):
             result = session.execute(update(row).where(*fits).values(**counted))
             if cast("CursorResult[Any]", result).rowcount == 0:
                 raise RateLimited(self._refusal(), retry_after_s=_until_midnight(now))
+        return now.date()
 
-    def settle(self, owner: str, difference_bytes: int) -> None:
-        """Correct the size that was reserved, once it is known."""
+    def settle(self, owner: str, difference_bytes: int, *, day: date) -> None:
+        """Correct the size that was reserved, once it is known, on the day that it counts for.
+
+        An upload that ends after midnight must not leave more than a whole quota for the new day.
+        """
         row = UploadUsageRow
         statement = (
             update(row)
-            .where(row.owner == owner, row.day == self._clock().date())
+            .where(row.owner == owner, row.day == day)
             .values(size_bytes=row.size_bytes + difference_bytes)
         )
         with self._write() as session:

@@ -50,7 +50,7 @@ def test_the_bytes_a_day_are_limited_and_corrected(engine: Engine) -> None:
 
     assert not refused(quotas, 60)
     assert refused(quotas, 41)
-    quotas.settle("radiology", -20)
+    quotas.settle("radiology", -20, day=NOON.date())
     assert not refused(quotas, 60)
     assert refused(quotas, 1)
 
@@ -63,6 +63,20 @@ def test_a_new_day_begins_with_a_full_quota(engine: Engine) -> None:
 
     now += timedelta(hours=12)
     assert not refused(quotas, 1)
+
+
+def test_an_upload_over_midnight_leaves_no_more_than_a_days_quota(engine: Engine) -> None:
+    """What it did not use was the day's before."""
+    now = NOON
+    quotas = UploadQuotas(engine, uploads=0, size_bytes=100, clock=lambda: now)
+    day = quotas.reserve("radiology", 100)
+    now += timedelta(hours=12)
+    quotas.reserve("radiology", 50)
+
+    quotas.settle("radiology", -100, day=day)
+
+    assert refused(quotas, 51)
+    assert not refused(quotas, 50)
 
 
 def test_no_limit_means_none(engine: Engine) -> None:

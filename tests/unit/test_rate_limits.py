@@ -156,6 +156,23 @@ async def test_an_upload_counts_as_much_as_came(tmp_path: Path) -> None:
         assert answer.status_code == 413
 
 
+@pytest.mark.anyio
+async def test_what_is_fetched_from_an_archive_counts_as_an_upload(tmp_path: Path) -> None:
+    """It comes to lie on the same disk, and is quicker to ask for."""
+    archives = tmp_path / "archives.toml"
+    archives.write_text('[away]\nurl = "http://127.0.0.1:1/"\n')
+    limits = {"uploads_per_day": 1, "pacs_file": archives}
+    async with service(tmp_path, **LOCKED, **limits) as (client, services):
+        client.headers.update(key_of(services, "mine"))
+        first, second = [
+            await client.post("/v1/archives/away/jobs", json={"study_uid": "1.2.3"})
+            for _ in range(2)
+        ]
+
+    codes = [Problem.model_validate_json(answer.content).code for answer in (first, second)]
+    assert codes == ["pacs-unavailable", "rate-limited"]
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """The event loop that uvicorn uses."""

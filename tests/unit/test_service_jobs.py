@@ -181,6 +181,23 @@ async def test_a_sender_who_falls_silent_is_given_up(tmp_path: Path) -> None:
         assert nothing_left(services)
 
 
+async def test_a_sender_who_is_as_good_as_silent_is_given_up(tmp_path: Path) -> None:
+    """A byte a minute would keep the room that the whole upload has announced."""
+    sent = 0
+
+    async def receive() -> Message:
+        nonlocal sent
+        await asyncio.sleep(0.02)
+        sent += 1
+        body = form([("t1w", b"")], closed=False) if sent == 1 else b"x"
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    async with raw_post(tmp_path, upload_idle_s=0.2) as (post, services):
+        assert await post(receive) == 408
+        assert sent > 1
+        assert nothing_left(services)
+
+
 async def test_a_full_disk_is_said_before_it_is_full(tmp_path: Path) -> None:
     """507 asks the caller to come back; a database without room would lose jobs."""
     async with service(tmp_path, min_free_mb=2**40) as (client, services):
