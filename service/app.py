@@ -115,6 +115,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         version=dlb_core.__version__,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        # To where a redirection leads, whoever sent scans would send them again: behind a proxy
+        # perhaps without TLS.
+        redirect_slashes=False,
         openapi_url=f"{API}/openapi.json",
         telemetry={"metrics": False, "logs": False, "operation_spans": False, "exclude": is_quiet},
         # Their pages load scripts from elsewhere; the service must work without a network.

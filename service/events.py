@@ -18,6 +18,8 @@ from dlb_core.jobs.store import JobStore
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
+LONGEST_S = 600.0
+"""A stream ends after so long; who reconnects shows a key that must still be good."""
 SIGN_OF_LIFE_EVERY_S = 15.0
 """Proxies close connections on which nothing comes for a minute or so."""
 
@@ -30,11 +32,16 @@ class JobFeed:
     store : JobStore
     max_listeners : int
         More are refused.
+    longest_s : float
+        No stream lasts longer, by much.
     """
 
-    def __init__(self, store: JobStore, *, max_listeners: int) -> None:
+    def __init__(
+        self, store: JobStore, *, max_listeners: int, longest_s: float = LONGEST_S
+    ) -> None:
         self._store = store
         self._max_listeners = max_listeners
+        self._longest_s = longest_s
         self._listeners: Counter[UUID] = Counter()
         self._latest: dict[UUID, JobRecord | None] = {}
         self._looked = asyncio.Condition()
@@ -64,7 +71,7 @@ class JobFeed:
             raise StreamsExhausted("too many streams of events are open: poll the job instead")
 
     async def follow(self, first: JobRecord, *, is_known: bool) -> AsyncIterator[JobRecord | None]:
-        """Yield a job now and each time it has changed, until it has ended or is gone.
+        """Yield a job now and each time it has changed, until it has ended, is gone, or for long.
 
         Parameters
         ----------
@@ -78,10 +85,12 @@ class JobFeed:
         JobRecord or None
             None when nothing has changed, at once and now and then: a sign of life.
         """
-        known = first
+        known, until = first, asyncio.get_running_loop().time() + self._longest_s
         with self._listening(first.id) as joined:
             yield None if is_known else first
             while known.state not in FINAL_STATES and not self._closing:
+                if asyncio.get_running_loop().time() > until:
+                    return
                 if not await self._is_news(known, joined):
                     yield None
                     continue

@@ -13,12 +13,14 @@ from service.space import require_space
 router = APIRouter(prefix="/health", tags=["health"])
 
 
+@router.head("/live", include_in_schema=False)
 @router.get("/live")
 def live() -> HealthDocument:
     """Say that the process answers; nothing else is looked at."""
     return HealthDocument(status=Health.OK)
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get(
     "/ready",
     responses={503: {"model": HealthDocument, "description": "A check has failed"}},

@@ -32,11 +32,14 @@ from service.bodies import described, read_document
 from service.callers import CallerDep
 from service.dependencies import ServicesDep, WebhooksDep
 from service.errors import describe
+from service.lanes import Lane
 
 router = APIRouter(prefix=f"{API}/webhooks", tags=["webhooks"])
 
 LOCATION = {"Location": {"description": "path of the webhook", "schema": {"type": "string"}}}
 NOT_FOUND = describe(WebhookNotFound, StoreUnavailable)
+RESOLVING = Lane("resolving", 4)
+"""Threads in which names of hosts are looked up."""
 
 
 @router.post(
@@ -55,9 +58,12 @@ async def make_webhook(request: Request, services: ServicesDep, caller: CallerDe
     wanted = await read_document(request, WebhookRequest, idle_s=idle_s)
     events = tuple(WebhookEvent(event) for event in dict.fromkeys(wanted.events))
 
+    # Looking the name up may take long, as long as its owner wishes: nobody else must wait for it.
+    await run_sync(
+        services.settings.webhook_policy.check_url, wanted.url, limiter=RESOLVING.limiter()
+    )
+
     def create() -> tuple[WebhookRecord, str]:
-        # Names are resolved here, which may take a while.
-        services.settings.webhook_policy.check_url(wanted.url)
         return services.webhooks.create(wanted.url, events, owner=caller.owner, sees=caller.sees)
 
     record, secret = await run_sync(create)

@@ -1,5 +1,6 @@
 """Server-sent events: each change once, over a real connection, and an end."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from service_kit import Running, nifti, until
 
 from dlb_core.client import DlbClient
 from dlb_core.contracts import Progress, Stage
+from dlb_core.jobs.records import JobRecord
+from service.events import JobFeed
 
 Event = tuple[str, dict[str, Any]]
 """Its id, and its data."""
@@ -133,6 +136,22 @@ def test_a_deleted_job_ends_its_streams(running: Running, job_id: UUID) -> None:
     assert listener.states() == ["accepted", "dismissed"]
     unknown = httpx.get(f"{running.url}/v1/jobs/{UUID(int=0)}/events")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not-found")
+
+
+def test_a_stream_ends_after_a_while_and_is_taken_up_again(running: Running, job_id: UUID) -> None:
+    """A key that was revoked must not hear of its jobs for as long as it stays on the line."""
+    record = running.services.store.get(job_id)
+    heard: list[JobRecord | None] = []
+
+    async def listen() -> None:
+        feed = JobFeed(running.services.store, max_listeners=1, longest_s=0.0)
+        async for latest in feed.follow(record, is_known=False):
+            heard.append(latest)
+        await feed.close()
+
+    asyncio.run(listen())
+
+    assert heard == [record]
 
 
 def test_streams_over_the_limit_are_refused_and_closed_ones_make_room(tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ async def test_without_broker_and_worker_jobs_are_still_taken(tmp_path: Path) ->
 
 
 @pytest.mark.anyio
+async def test_a_balancer_may_ask_for_the_head_alone(tmp_path: Path) -> None:
+    """Some ask with HEAD: a 405 would take a healthy service out of the round."""
+    async with service(tmp_path) as (client, _):
+        live, ready = await client.head("/health/live"), await client.head("/health/ready")
+
+    assert (live.status_code, ready.status_code, live.content) == (200, 200, b"")
+
+
+@pytest.mark.anyio
 async def test_a_worker_that_was_heard_of_counts(tmp_path: Path) -> None:
     """Readiness tells an operator whether anything will be done."""
     async with service(tmp_path) as (client, services):

@@ -341,6 +341,14 @@ async def test_every_error_is_a_problem_document(
     assert (answer.status_code, problem_of(answer).code) == (status, code)
 
 
+async def test_no_path_leads_elsewhere(tmp_path: Path) -> None:
+    """A redirected upload would be sent once more, to an address made of the request's own Host."""
+    async with service(tmp_path) as (client, _):
+        for path in ("/v1/jobs/", "/v1/jobs//", "/health/live/"):
+            answer = await client.get(path)
+            assert (answer.status_code, problem_of(answer).code) == (404, "no-such-path")
+
+
 async def test_a_method_not_allowed_names_all_that_are(tmp_path: Path) -> None:
     """RFC 9110: Allow lists the methods of the resource, not of one of its routes."""
     async with service(tmp_path) as (client, _):

@@ -18,6 +18,7 @@ from dlb_core.documents import (
     WebhookList,
     WebhookWithSecret,
 )
+from dlb_core.jobs.webhooks.store import MOST
 
 
 @pytest.fixture
@@ -93,6 +94,24 @@ async def test_by_default_nothing_inside_the_house_is_called(tmp_path: Path) -> 
     assert {each.errors[0].field for each in problems[:3]} == {"url"}
     assert large.status_code == 413
     assert listed.json() == {"webhooks": []}
+
+
+@pytest.mark.anyio
+async def test_an_owner_has_so_many_webhooks_and_no_more(tmp_path: Path) -> None:
+    """Each end is told to all of them: a thousand would make a weapon of one job."""
+    async with service(tmp_path, webhook_networks=LOOPBACK) as (client, services):
+        made = [
+            services.webhooks.create("http://127.0.0.1:1/", (), owner=None, sees=None)
+            for _ in range(MOST)
+        ]
+        wanted = {"url": "http://127.0.0.1:1/", "events": ["job.failed"]}
+        refused = await client.post("/v1/webhooks", json=wanted)
+        services.webhooks.create("http://127.0.0.1:1/", (), owner="another", sees="another")
+        services.webhooks.remove(made[0][0].id, sees=None)
+        accepted = await client.post("/v1/webhooks", json=wanted)
+
+    assert Problem.model_validate_json(refused.content).code == "bad-option"
+    assert (refused.status_code, accepted.status_code) == (422, 201)
 
 
 @pytest.mark.anyio

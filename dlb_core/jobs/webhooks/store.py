@@ -15,7 +15,7 @@ from sqlalchemy import CursorResult, Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from dlb_core.documents import MessageState, WebhookEvent
-from dlb_core.errors import MessageNotFound, WebhookNotFound
+from dlb_core.errors import BadOption, MessageNotFound, WebhookNotFound
 from dlb_core.jobs.store.sessions import Sessions
 from dlb_core.jobs.webhooks.messages import message_row
 from dlb_core.jobs.webhooks.records import (
@@ -32,6 +32,8 @@ from dlb_core.jobs.webhooks.records import (
 from dlb_core.jobs.webhooks.tables import WebhookMessageRow, WebhookRow
 
 KEPT_ATTEMPTS = 20
+MOST = 20
+"""Webhooks of one owner."""
 GONE = "gone"
 """Why a webhook is disabled that answered 410."""
 
@@ -46,7 +48,13 @@ class WebhookStore(Sessions):
     def create(
         self, url: str, events: tuple[WebhookEvent, ...], *, owner: str | None, sees: str | None
     ) -> tuple[WebhookRecord, str]:
-        """Make a webhook; returns it and its secret, which is not shown again."""
+        """Make a webhook; returns it and its secret, which is not shown again.
+
+        Raises
+        ------
+        BadOption
+            The owner has as many as one may have: each end is told to all of them.
+        """
         secret = new_secret()
         now = self._clock()
         row = WebhookRow(
@@ -58,7 +66,10 @@ class WebhookStore(Sessions):
             secrets=[{"secret": secret, "until": None}],
             created=now,
         )
+        of_owner = select(func.count()).select_from(WebhookRow).where(WebhookRow.owner == owner)
         with self._write() as session:
+            if session.scalars(of_owner).one() >= MOST:
+                raise BadOption(f"there are {MOST} webhooks already: delete one first")
             session.add(row)
             session.flush()
             return webhook_of(row, now), secret
