@@ -123,6 +123,8 @@ class AttemptRow(Base):
     """The last one it was in."""
     stage_s: Mapped[dict[str, float]] = mapped_column(JSON, default=dict)
     """Seconds spent in each stage."""
+    told: Mapped[bool] = mapped_column(default=False)
+    """It is among the tallies."""
 
 
 class WorkerColumns(Base):

@@ -6,8 +6,11 @@ processes and restarts, and they outlast the jobs' rows.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from dlb_core.contracts import JobState, Outcome
@@ -66,17 +69,34 @@ def count_ends(session: Session, jobs: list[JobRow]) -> None:
     # A row that another process changes meanwhile is waited for; in one order, so that no two
     # wait for each other.
     for (name, label), amount in sorted(tally.items()):
-        row = session.get(TallyRow, (name, label), with_for_update=True)
-        if row is None:
-            session.add(TallyRow(name=name, label=label, value=amount))
-        else:
-            row.value += amount
+        if _add(session, name, label, amount):
+            continue
+        try:
+            with session.begin_nested():
+                session.add(TallyRow(name=name, label=label, value=amount))
+        except IntegrityError:
+            # Another process counted the first of its kind at the same moment.
+            _add(session, name, label, amount)
+
+
+def _add(session: Session, name: str, label: str, amount: float) -> bool:
+    """Add to a number; False: there is no such number yet."""
+    statement = (
+        update(TallyRow)
+        .where(TallyRow.name == name, TallyRow.label == label)
+        .values(value=TallyRow.value + amount)
+        .execution_options(synchronize_session=False)
+    )
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount == 1
 
 
 def _count(tally: Tally, job: JobRow) -> None:
     tally[ENDED, f"{job.state} {job.error_code or '-'}"] += 1
     for attempt in job.log:
-        tally[ATTEMPTS, attempt.outcome or "unknown"] += 1
+        # Those before a retry were counted when the job ended the last time.
+        if not attempt.told:
+            attempt.told = True
+            tally[ATTEMPTS, attempt.outcome or "unknown"] += 1
     if job.state != JobState.SUCCESSFUL or job.finished is None:
         return
     last = next((each for each in job.log if each.outcome == Outcome.SUCCESSFUL), None)

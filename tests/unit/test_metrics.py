@@ -88,6 +88,28 @@ async def test_they_say_what_happened_once_and_do_not_forget(tmp_path: Path) -> 
 
 
 @pytest.mark.anyio
+async def test_an_attempt_counts_once_though_its_job_is_retried(tmp_path: Path) -> None:
+    """Failures counted again at each end would look like a service that gets worse."""
+    async with service(tmp_path) as (client, services):
+        job = UUID((await submit(client)).json()["id"])
+        for code in ("out-of-memory", "time-limit"):
+            claim = services.store.claim(job, 60.0)
+            assert claim is not None
+            services.store.fail(claim, code, "no")
+            told_of(services, f"failed {code}")
+            assert (await client.post(f"/v1/jobs/{job}/retry")).is_success
+        finish(services, job)
+        told_of(services, "successful -")
+        found = numbers(await client.get("/metrics"))
+
+    attempts = {name: value for name, value in found.items() if "dlb_attempts_total" in name}
+    assert attempts == {
+        "dlb_attempts_total{outcome=failed}": 2,
+        "dlb_attempts_total{outcome=successful}": 1,
+    }
+
+
+@pytest.mark.anyio
 async def test_words_that_are_no_method_share_one_row(tmp_path: Path) -> None:
     """Each row stays for ever: a stranger who makes words up could fill the memory with them."""
     async with service(tmp_path) as (client, _):
