@@ -3,6 +3,7 @@
 import hashlib
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Response
 
@@ -96,6 +97,14 @@ def job_headers(record: JobRecord) -> dict[str, str]:
     if record.state in FINAL_STATES:
         return {}
     return {"Retry-After": str(RETRY_AFTER_S[record.state])}
+
+
+def next_page(path: str, cursor: str | None, **asked: str | int | None) -> str | None:
+    """Path of a list's next page, with what else was asked for; None where there is none."""
+    if cursor is None:
+        return None
+    query = {key: value for key, value in asked.items() if value is not None}
+    return f"{path}?{urlencode(query | {'before': cursor})}"
 
 
 def entity_tag(document: Message) -> str:

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from typing import Annotated, Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -32,7 +31,7 @@ from service.callers import CallerDep
 from service.dependencies import DataDep, DispatcherDep, IntakeDep, StoreDep
 from service.errors import describe
 from service.intake import Admission, Sender
-from service.presentation import job_document, job_headers, job_path, respond
+from service.presentation import job_document, job_headers, job_path, next_page, respond
 
 router = APIRouter(prefix=f"{API}/jobs", tags=["jobs"])
 
@@ -116,6 +115,10 @@ IdempotencyKey = Annotated[
         "the same key makes no second job",
     ),
 ]
+PageCursor = Annotated[
+    str | None,
+    Query(max_length=200, pattern="^[A-Za-z0-9_-]+$", description="cursor from a page's `next`"),
+]
 IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 while it holds")]
 
 
@@ -175,19 +178,14 @@ def list_jobs(
     caller: CallerDep,
     state: Annotated[JobState | None, Query(description="only jobs in this state")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="jobs a page")] = 20,
-    before: Annotated[
-        str | None,
-        Query(
-            max_length=200, pattern="^[A-Za-z0-9_-]+$", description="cursor from a page's `next`"
-        ),
-    ] = None,
+    before: PageCursor = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """List jobs, newest first, a page at a time."""
     records, cursor = store.list_jobs(owner=caller.sees, state=state, limit=limit, before=before)
     page = JobPage(
         jobs=tuple(job_document(record) for record in records),
-        next=None if cursor is None else _page_path(state, limit, cursor),
+        next=next_page(f"{API}/jobs", cursor, limit=limit, state=state),
     )
     return respond(page, if_none_match=if_none_match)
 
@@ -247,9 +245,3 @@ def admitted(admission: Admission) -> Response:
         status=HTTPStatus.OK if admission.replayed else HTTPStatus.ACCEPTED,
         headers={"Location": job_path(record), **job_headers(record), **replayed},
     )
-
-
-def _page_path(state: JobState | None, limit: int, cursor: str) -> str:
-    """Path of the page that starts at a cursor."""
-    query = {"limit": limit, "before": cursor} | ({} if state is None else {"state": state.value})
-    return f"{API}/jobs?{urlencode(query)}"

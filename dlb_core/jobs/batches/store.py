@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from dlb_core.contracts import JobState
+from dlb_core.contracts import FINAL_STATES, JobState
 from dlb_core.errors import BatchNotFound, IdempotencyConflict, JobNotFound
 from dlb_core.jobs.batches.tables import BatchCaseRow, BatchRow
 from dlb_core.jobs.models import JobRow
+from dlb_core.jobs.store.pages import after_cursor, write_cursor
 from dlb_core.jobs.store.sessions import Sessions
 
 CHUNK = 500
 """Rows a query: databases limit how many values one may name."""
+DELETED = "deleted"
+"""Beside the jobs' states: there is no such job any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,22 @@ class BatchJob:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchOverview:
+    """A batch as it stood when it was read, without its cases."""
+
+    id: UUID
+    name: str
+    created: datetime
+    counts: Counter[str]
+    """State, or `deleted` -> how many jobs."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether no job waits or runs."""
+        return self.counts.keys() <= {*FINAL_STATES, DELETED}
+
+
+@dataclass(frozen=True, slots=True)
 class BatchRecord:
     """A batch as it stood when it was read."""
 
@@ -55,9 +74,10 @@ class BatchRecord:
     """Each with its job; None: the job was deleted."""
 
     @property
-    def counts(self) -> Counter[str]:
-        """State, or `deleted` -> how many jobs."""
-        return Counter("deleted" if job is None else job.state.value for _, job in self.cases)
+    def overview(self) -> BatchOverview:
+        """All but the cases."""
+        counts = Counter(DELETED if job is None else job.state.value for _, job in self.cases)
+        return BatchOverview(self.id, self.name, self.created, counts)
 
 
 class BatchStore(Sessions):
@@ -158,13 +178,46 @@ class BatchStore(Sessions):
                 ),
             )
 
-    def newest(self, limit: int, *, sees: str | None) -> list[UUID]:
-        """Ids of the newest batches."""
-        query = select(BatchRow.id).order_by(BatchRow.created.desc(), BatchRow.id).limit(limit)
+    def list_batches(
+        self, *, sees: str | None, limit: int, before: str | None = None
+    ) -> tuple[list[BatchOverview], str | None]:
+        """Read one page of batches, newest first.
+
+        Parameters
+        ----------
+        sees : str or None
+            Only this owner's; None: everybody's.
+        limit : int
+            Batches a page, at least 1.
+        before : str, optional
+            The cursor that came with the page before.
+
+        Returns
+        -------
+        (list of BatchOverview, str or None)
+            The page, and the cursor of the next one; None when this was the last.
+
+        Raises
+        ------
+        BadOption
+            The cursor is not one of ours.
+        """
+        query = (
+            select(BatchRow.id, BatchRow.name, BatchRow.created)
+            .order_by(BatchRow.created.desc(), BatchRow.id.desc())
+            .limit(limit + 1)
+        )
         if sees is not None:
             query = query.where(BatchRow.owner == sees)
+        if before is not None:
+            query = query.where(after_cursor(before, BatchRow.created, BatchRow.id))
         with self._read() as session:
-            return list(session.scalars(query))
+            rows = session.execute(query).all()
+            counts = _counts(session, [row.id for row in rows[:limit]])
+        page = [
+            BatchOverview(row.id, row.name, row.created, counts[row.id]) for row in rows[:limit]
+        ]
+        return page, write_cursor(page[-1]) if len(rows) > limit else None
 
     def remove(self, batch_id: UUID, *, sees: str | None) -> None:
         """Forget a batch; its jobs stay.
@@ -213,6 +266,20 @@ class BatchStore(Sessions):
         if missing:
             some = ", ".join(sorted(map(str, missing))[:5])
             raise JobNotFound(f"{len(missing)} of the manifest's jobs are not there, e.g. {some}")
+
+
+def _counts(session: Session, batch_ids: Sequence[UUID]) -> dict[UUID, Counter[str]]:
+    """Count each batch's jobs by state, in the database: a batch may have thousands."""
+    query = (
+        select(BatchCaseRow.batch_id, JobRow.state, func.count())
+        .outerjoin(JobRow, JobRow.id == BatchCaseRow.job_id)
+        .where(BatchCaseRow.batch_id.in_(batch_ids))
+        .group_by(BatchCaseRow.batch_id, JobRow.state)
+    )
+    found: dict[UUID, Counter[str]] = {batch_id: Counter() for batch_id in batch_ids}
+    for batch_id, state, count in session.execute(query):
+        found[batch_id][DELETED if state is None else state] = count
+    return found
 
 
 def _jobs(session: Session, ids: Sequence[UUID]) -> dict[UUID, BatchJob]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -13,7 +13,7 @@ from dlb_core.contracts import FINAL_STATES, JobState, Priority, SegmentationOpt
 from dlb_core.errors import InputsGone, JobNotRetriable, QueueFull
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.records import JobRecord, record_of
-from dlb_core.jobs.store.pages import read_cursor, write_cursor
+from dlb_core.jobs.store.pages import after_cursor, write_cursor
 from dlb_core.jobs.store.sessions import Sessions, end, existing, wait_again
 from dlb_core.jobs.store.turns import turn_of
 
@@ -190,13 +190,7 @@ class Requests(Sessions):
         if state is not None:
             query = query.where(JobRow.state == state)
         if before is not None:
-            created, job_id = read_cursor(before)
-            query = query.where(
-                or_(
-                    JobRow.created < created,
-                    (JobRow.created == created) & (JobRow.id < job_id),
-                )
-            )
+            query = query.where(after_cursor(before, JobRow.created, JobRow.id))
         with self._read() as session:
             records = [record_of(row) for row in session.scalars(query)]
         page = records[:limit]
