@@ -21,7 +21,7 @@ from dlb_core.errors import InputError, TransientError
 from dlb_core.jobs.comparisons.leftovers import sweep_comparisons
 from dlb_core.jobs.retention import FOR_EVER
 from dlb_core.jobs.store import utc_now
-from dlb_core.longitudinal.requests import ComparisonRequest
+from dlb_core.longitudinal.requests import ComparisonChoices, ComparisonRequest
 from dlb_core.pacs.documents import DeliveryRequest, PullRequest
 from dlb_core.report.document import RESEARCH_USE
 from service import errors
@@ -183,6 +183,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 (NamedSeries, "validation"),
                 (BatchRequest, "validation"),
                 (ComparisonRequest, "validation"),
+                (ComparisonChoices, "validation"),
                 (DeliveryRequest, "validation"),
                 (PullRequest, "validation"),
                 (WebhookRequest, "validation"),

@@ -6,6 +6,7 @@ needs a caller, paths that do not exist among them.
 
 import re
 from datetime import date
+from functools import partial
 from urllib.parse import urlsplit
 
 from anyio import CancelScope
@@ -14,8 +15,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dlb_core.errors import DlbError, Forbidden, RateLimited, Unauthenticated
+from dlb_core.longitudinal.naming import VISITS
 from dlb_core.loopback import is_loopback
-from service import errors
+from service import comparison_intake, errors
 from service.authentication import is_basic, require_role
 from service.callers import ANONYMOUS, Caller
 from service.dependencies import Services, services_of
@@ -163,7 +165,11 @@ async def _reserve(request: Request, services: Services, caller: Caller) -> "_Up
     if caller.owner is None or not kind.startswith(MULTIPART):
         return None
     announced = request.headers.get("Content-Length", "")
-    most = services.intake.limits.max_body_bytes
+    limits, cases = services.intake.limits, 1
+    if request.scope["path"] == comparison_intake.PATH:
+        limits, cases = comparison_intake.ComparisonIntake.of(services).limits, len(VISITS)
+    most = limits.max_body_bytes
     reserved = min(int(announced), most) if announced.isdecimal() else most
-    day = await run_sync(services.gate.quotas.reserve, caller.owner, reserved)
+    reserve = partial(services.gate.quotas.reserve, uploads=cases)
+    day = await run_sync(reserve, caller.owner, reserved)
     return _Upload(services.gate, caller.owner, reserved, day)

@@ -36,5 +36,18 @@ def content_digest(
     return _digest(asked | {"priority": priority.value})
 
 
+def comparison_digest(first: str, second: str, choices: Mapping[str, object]) -> str:
+    """Digest of a comparison that is asked for.
+
+    Parameters
+    ----------
+    first, second : str
+        What stands for a visit: its job's id, or `content_digest` of its scans.
+    choices : mapping
+        All else.
+    """
+    return _digest({"first": first, "second": second, "choices": dict(choices)})
+
+
 def _digest(content: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

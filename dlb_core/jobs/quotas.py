@@ -40,8 +40,10 @@ class UploadQuotas(Sessions):
         self._uploads = uploads
         self._size_bytes = size_bytes
 
-    def reserve(self, owner: str, size_bytes: int) -> date:
+    def reserve(self, owner: str, size_bytes: int, *, uploads: int = 1) -> date:
         """Count an upload before it is read; returns the day that it counts for.
+
+        One that holds several cases counts as so many `uploads`.
 
         Raises
         ------
@@ -52,10 +54,13 @@ class UploadQuotas(Sessions):
         row = UploadUsageRow
         fits = [row.owner == owner, row.day == now.date()]
         if self._uploads:
-            fits.append(row.uploads < self._uploads)
+            fits.append(row.uploads + uploads <= self._uploads)
         if self._size_bytes:
             fits.append(row.size_bytes + size_bytes <= self._size_bytes)
-        counted = {"uploads": row.uploads + 1, "size_bytes": row.size_bytes + size_bytes}
+        counted = {
+            "uploads": row.uploads + uploads,
+            "size_bytes": row.size_bytes + size_bytes,
+        }
         with self._write() as session:
             self._begin_day(session, owner, now)
             result = session.execute(update(row).where(*fits).values(**counted))

@@ -1,23 +1,34 @@
-"""Comparisons of two finished jobs of one patient."""
+"""Comparisons of two visits of one patient."""
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 
-from dlb_core.contracts import ENDED_COMPARISONS
-from dlb_core.documents import API, ArtefactDocument, JobFailure
+from dlb_core.contracts import ENDED_COMPARISONS, ComparisonState
+from dlb_core.documents import ArtefactDocument, JobFailure
 from dlb_core.errors import (
     BadOption,
+    DiskFull,
+    GeometryAmbiguous,
+    GridMismatch,
+    IdempotencyConflict,
+    ImplausibleImage,
     JobNotFinished,
     JobNotFound,
+    MalformedUpload,
     QueueFull,
     RangeUnsatisfiable,
     ResultsExpired,
+    SeriesAmbiguous,
+    SeriesDefective,
+    SeriesMissing,
     StoreUnavailable,
+    UnreadableArchive,
+    UnreadableImage,
     UploadStalled,
     UploadTooLarge,
 )
@@ -25,6 +36,7 @@ from dlb_core.jobs.comparisons.dispatcher import attempt_folder, remove_comparis
 from dlb_core.jobs.comparisons.records import ComparisonRecord
 from dlb_core.jobs.store.sessions import NO_SUCH_JOB
 from dlb_core.longitudinal.document import ChangeTotals
+from dlb_core.longitudinal.naming import VISITS
 from dlb_core.longitudinal.requests import (
     ComparisonDocument,
     ComparisonList,
@@ -32,8 +44,16 @@ from dlb_core.longitudinal.requests import (
 )
 from service.bodies import described, read_document
 from service.callers import Caller, CallerDep
+from service.comparison_intake import (
+    PATH,
+    ComparisonAdmission,
+    ComparisonIntake,
+    content_of,
+    sender_of,
+)
 from service.dependencies import Services, ServicesDep
 from service.errors import describe
+from service.intake import Sender
 from service.presentation import matches, respond
 from service.routes.artefacts import (
     FILE_ANSWERS,
@@ -42,11 +62,56 @@ from service.routes.artefacts import (
     RangedFile,
     successful,
 )
-from service.routes.jobs import IfNoneMatch
+from service.routes.jobs import REPLAYED, IdempotencyKey, IfNoneMatch
+from service.uploads import MULTIPART
 
-router = APIRouter(prefix=f"{API}/comparisons", tags=["comparisons"])
+router = APIRouter(prefix=PATH, tags=["comparisons"])
 
-RETRY_AFTER_S = 2
+RETRY_AFTER_S = {ComparisonState.WAITING: 10}
+"""How long to wait before asking again, where it is not `SOON_S`: jobs take minutes."""
+SOON_S = 2
+
+
+def _scan(what: str) -> dict[str, Any]:
+    return {"type": "string", "format": "binary", "minLength": 1, "description": what}
+
+
+FORM: dict[str, Any] = {
+    "schema": {
+        "type": "object",
+        "allOf": [
+            {
+                "anyOf": [
+                    {"required": [f"{visit}_t1w", f"{visit}_flair"]},
+                    {"required": [f"{visit}_study"]},
+                ]
+            }
+            for visit in VISITS
+        ],
+        "additionalProperties": False,
+        "properties": {
+            **{
+                f"{visit}_{part}": schema
+                for visit, when in zip(VISITS, ("earlier", "later"), strict=True)
+                for part, schema in {
+                    "t1w": _scan(f"T1-weighted image of the {when} visit, as a job has it"),
+                    "flair": _scan(f"FLAIR image of the {when} visit"),
+                    "study": _scan("in place of these two: one zip of DICOM files"),
+                    "series": {"$ref": "#/components/schemas/NamedSeries"},
+                }.items()
+            },
+            "options": {"$ref": "#/components/schemas/SegmentationOptions"},
+            "priority": {"$ref": "#/components/schemas/Priority"},
+            "comparison": {"$ref": "#/components/schemas/ComparisonChoices"},
+        },
+    },
+    "encoding": {
+        part: {"contentType": "application/json"}
+        for part in ("options", "comparison", *(f"{visit}_series" for visit in VISITS))
+    },
+}
+BODY = described(ComparisonRequest)
+BODY["requestBody"]["content"][MULTIPART.decode()] = FORM
 HEADERS = {
     "Retry-After": {
         "description": "seconds to wait before asking again; absent once it has ended",
@@ -61,33 +126,67 @@ LOCATION = {"Location": {"description": "path of the comparison", "schema": {"ty
     "",
     status_code=HTTPStatus.ACCEPTED,
     response_model=ComparisonDocument,
-    openapi_extra=described(ComparisonRequest),
+    openapi_extra=BODY,
     responses={
-        202: {"description": "Accepted; a worker takes it up", "headers": LOCATION},
+        200: {
+            "description": "The same request came before: its comparison, as it stands",
+            "headers": LOCATION | HEADERS | REPLAYED,
+        },
+        202: {
+            "description": "Accepted; a worker takes it up, once both visits have results",
+            "headers": LOCATION | HEADERS,
+        },
         **describe(
             BadOption,
             JobNotFound,
             JobNotFinished,
             ResultsExpired,
+            IdempotencyConflict,
+            MalformedUpload,
+            UnreadableImage,
+            ImplausibleImage,
+            GeometryAmbiguous,
+            GridMismatch,
+            UnreadableArchive,
+            SeriesMissing,
+            SeriesAmbiguous,
+            SeriesDefective,
             QueueFull,
+            DiskFull,
             UploadTooLarge,
             UploadStalled,
             StoreUnavailable,
         ),
     },
 )
-async def make_comparison(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
-    """Compare two finished jobs, the earlier visit first."""
-    idle_s = services.settings.upload_idle_s
-    wanted = await read_document(request, ComparisonRequest, idle_s=idle_s)
-    if wanted.first == wanted.second:
-        raise BadOption("first and second are the same job", fields={"second": "the same job"})
-    record = await run_sync(_accept, wanted, services, caller)
+async def make_comparison(
+    request: Request,
+    services: ServicesDep,
+    caller: CallerDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Compare two visits, the earlier first: two finished jobs, or two visits' scans.
+
+    Scans make two jobs, accepted together with the comparison that waits for them, or not at all.
+    """
+    intake = ComparisonIntake.of(services)
+    sender = sender_of(caller.owner, idempotency_key)
+    if request.headers.get("Content-Type", "").lower().startswith(MULTIPART.decode()):
+        admission = await intake.of_scans(request, sender)
+        services.dispatcher.wake()
+    else:
+        idle_s = services.settings.upload_idle_s
+        wanted = await read_document(request, ComparisonRequest, idle_s=idle_s)
+        if wanted.first == wanted.second:
+            raise BadOption("first and second are the same job", fields={"second": "the same job"})
+        admission = await run_sync(_of_jobs, wanted, sender, services, caller)
     services.comparison_rounds.wake()
+    record = admission.record
+    replayed = {"Idempotency-Replayed": "true"} if admission.replayed else {}
     return respond(
         _document(record),
-        status=HTTPStatus.ACCEPTED,
-        headers={"Location": _path(record.id), "Retry-After": str(RETRY_AFTER_S)},
+        status=HTTPStatus.OK if admission.replayed else HTTPStatus.ACCEPTED,
+        headers={"Location": _path(record.id), **_headers(record), **replayed},
     )
 
 
@@ -119,9 +218,7 @@ def read_comparison(
 ) -> Response:
     """Tell how a comparison stands; once it is successful, its numbers and files."""
     record = services.comparisons.get(comparison_id, sees=caller.sees)
-    ended = record.state in ENDED_COMPARISONS
-    headers = {} if ended else {"Retry-After": str(RETRY_AFTER_S)}
-    return respond(_document(record), if_none_match=if_none_match, headers=headers)
+    return respond(_document(record), if_none_match=if_none_match, headers=_headers(record))
 
 
 @router.get(
@@ -172,8 +269,14 @@ def delete_comparison(comparison_id: UUID, services: ServicesDep, caller: Caller
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _accept(wanted: ComparisonRequest, services: Services, caller: Caller) -> ComparisonRecord:
+def _of_jobs(
+    wanted: ComparisonRequest, sender: Sender, services: Services, caller: Caller
+) -> ComparisonAdmission:
     """Two jobs of one owner, both seen by the caller, both with results."""
+    intake = ComparisonIntake.of(services)
+    known = intake.known(sender, content_of(wanted))
+    if known is not None:
+        return known
     records = [services.store.get(job) for job in (wanted.first, wanted.second)]
     owners = {record.owner for record in records}
     # Before anything is said of their state: nobody is to learn of another's job.
@@ -183,17 +286,18 @@ def _accept(wanted: ComparisonRequest, services: Services, caller: Caller) -> Co
         successful(record)
     if len(owners) > 1:
         raise BadOption("the two jobs belong to different keys: their results are kept apart")
-    return services.comparisons.insert(
-        wanted.first,
-        wanted.second,
-        owner=owners.pop(),
-        label=wanted.label,
-        ignore_differences=wanted.ignore_differences,
-    )
+    return intake.of_jobs(wanted, owners.pop(), sender)
+
+
+def _headers(record: ComparisonRecord) -> dict[str, str]:
+    """Tell a caller who polls when to come back; one that has ended will not change."""
+    if record.state in ENDED_COMPARISONS:
+        return {}
+    return {"Retry-After": str(RETRY_AFTER_S.get(record.state, SOON_S))}
 
 
 def _path(comparison_id: UUID) -> str:
-    return f"{API}/comparisons/{comparison_id}"
+    return f"{PATH}/{comparison_id}"
 
 
 def _document(record: ComparisonRecord) -> ComparisonDocument:

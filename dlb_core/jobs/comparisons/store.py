@@ -26,10 +26,10 @@ from dlb_core.jobs.comparisons.tables import ComparisonRow
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.requests import KeyTaken, NewJob, require_room
 from dlb_core.jobs.store.sessions import Sessions
+from dlb_core.longitudinal.naming import VISITS
 
 NO_SUCH_COMPARISON = "no such comparison: it never was, or it was removed"
 MOST_WAITING = 1000
-VISITS = ("first", "second")
 _WHAT_TO_DO = "Send the scans again, or retry the job and then compare the two jobs by their ids."
 _SILENT = "its workers died or fell silent; the usual cause is too little memory: see their logs"
 
