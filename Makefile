@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo-output
 
-.PHONY: help demo browser archive test faults load lint format openapi benchmark clean
+.PHONY: help demo browser archive test audit faults load lint format openapi benchmark clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -34,6 +34,9 @@ archive:  ## install the picture archive that tests/integration/test_pacs.py tal
 
 test: $(VENV)/.ready lint browser archive  ## check style and types, run every test
 	$(BIN)/python -m pytest
+
+audit: $(VENV)/.ready  ## look the pinned packages up among known weaknesses; needs a network
+	$(BIN)/python .ci/audit.py $(VENV)/audit
 
 faults: $(VENV)/.ready  ## kill and starve everything at random over 120 jobs; prints the counts
 	DLB_FAULT_JOBS=120 DLB_FAULT_CLIENTS=8 $(BIN)/python -m pytest tests/faults -s --timeout 3600
