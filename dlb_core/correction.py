@@ -7,8 +7,11 @@ keeps its volume. What the networks said (probability, votes) stays what they sa
 The new version is a whole folder of results; the version before stays as it is.
 """
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from scipy import ndimage
 from dlb_core import artefacts
 from dlb_core.corrections import Reader, write_record
 from dlb_core.drawn_mask import DrawnMask, read_drawn_mask
-from dlb_core.errors import CorrectionsExist
+from dlb_core.errors import CorrectionsExist, DiskFull
 from dlb_core.finished import FinishedCase, read_case, read_map
 from dlb_core.lesions import Labels, label_lesions
 from dlb_core.measurement import measure_case
@@ -29,7 +32,13 @@ from dlb_core.report.write import write_report
 from dlb_core.resampling import resample
 from dlb_core.template import MNI_GRID
 from dlb_core.tissue import MM3_PER_ML
-from dlb_core.versions import MOST_VERSIONS, version_folder, versions_in
+from dlb_core.versions import (
+    MOST_VERSIONS,
+    draft_of,
+    remove_drafts,
+    version_folder,
+    versions_in,
+)
 from dlb_core.volume import Affine, Grid, Mask, Volume
 
 NEAR_MM = 2.0
@@ -75,21 +84,35 @@ def correct_case(results: Path, mask: Path, reader: Reader) -> Report:
         The mask is at fault: see `dlb_core.drawn_mask.read_drawn_mask`.
     CorrectionsExist
         There are as many versions as are kept, or another one was made meanwhile.
+    DiskFull
+        Nothing is left of the new version.
     """
+    remove_drafts(results)
     newest = versions_in(results)[-1]
     if newest >= MOST_VERSIONS:
         raise CorrectionsExist(f"there are {newest} versions, as many as are kept")
     case = read_case(version_folder(results, newest))
     drawn = read_drawn_mask(mask, case.evidence)
     target = version_folder(results, newest + 1)
-    draft = target.with_name(f".{target.name}-{os.getpid()}")
-    draft.mkdir(parents=True)
-    try:
+    with _draft(target) as draft:
         report = _write_version(case, drawn, draft, reader, artefacts.sha256_of(mask))
         _publish(draft, target)
+    return report
+
+
+@contextmanager
+def _draft(target: Path) -> Iterator[Path]:
+    """Make a folder to write a version in; whatever is left there at the end is removed."""
+    draft = draft_of(target)
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull("no room for a new version of the results: free disk space") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return report
 
 
 def _publish(draft: Path, target: Path) -> None:

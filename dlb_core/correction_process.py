@@ -7,7 +7,7 @@ import sys
 
 from dlb_core.correction import correct_case
 from dlb_core.corrections import RECORD, CorrectionRequest, Outcome, VersionRecord
-from dlb_core.errors import InputError
+from dlb_core.errors import DiskFull, InputError
 from dlb_core.versions import version_folder
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     asked = CorrectionRequest.model_validate_json(sys.stdin.buffer.read())
     try:
         report = correct_case(asked.results, asked.mask, asked.reader)
-    except InputError as error:
+    except (InputError, DiskFull) as error:
         outcome = Outcome(code=error.code, message=str(error))
     else:
         made = (version_folder(asked.results, report.version) / RECORD).read_bytes()

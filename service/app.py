@@ -19,6 +19,7 @@ from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import API, BatchRequest, Problem, WebhookRequest
 from dlb_core.errors import InputError, TransientError
 from dlb_core.jobs.comparisons.leftovers import sweep_comparisons
+from dlb_core.jobs.drafts import sweep_drafts
 from dlb_core.jobs.retention import FOR_EVER
 from dlb_core.jobs.store import utc_now
 from dlb_core.longitudinal.requests import ComparisonChoices, ComparisonRequest
@@ -155,6 +156,7 @@ def _sweep(services: Services) -> int:
     """Remove folders that nobody will ask for; returns how many."""
     data, age_s = services.data, ABANDONED_AFTER_S
     swept = sweep(data, services.store, older_than_s=age_s)
+    swept += sweep_drafts(data, older_than_s=age_s)
     return swept + sweep_comparisons(data, services.comparisons, older_than_s=age_s)
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from dlb_core.corrections import CorrectionRequest, Outcome, Reader, VersionRecord
-from dlb_core.errors import BadOption, CorrectionFailed, QueueFull, StageFailed
+from dlb_core.errors import BadOption, CorrectionFailed, DiskFull, QueueFull, StageFailed
 from service.bodies import chunks_of
 from service.dependencies import Services
 from service.intake import RECEIVING
@@ -119,6 +119,8 @@ def _make_version(asked: CorrectionRequest) -> VersionRecord:
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         raise StageFailed("the correction could not be made: see the service's log") from error
     outcome = Outcome.model_validate_json(done.stdout)
+    if outcome.code == DiskFull.code:
+        raise DiskFull("the service's disk is full: send the mask again later")
     if outcome.version is None:
         raise CorrectionFailed(outcome.message, code=outcome.code)
     return outcome.version

@@ -1,5 +1,6 @@
 """An edited mask becomes a version of a job over HTTP; the networks' own result is kept."""
 
+import os
 import shutil
 from pathlib import Path
 from uuid import UUID
@@ -10,10 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from anyio.to_thread import current_default_thread_limiter
-from service_kit import finish, form, form_headers, nifti, service, submit
+from service_kit import finish, form, form_headers, nifti, service, submit, until
+from small_disk import NEEDS_ROOT, fill, mounted
 
 from dlb_core import artefacts
 from dlb_core.documents import Problem, ResultsDocument, VersionDocument, VersionList
+from dlb_core.versions import draft_of, version_folder
 from service.corrections import LANE, MAX_WAITING
 from service.dependencies import Services
 from tests.unit.finished_case import write_finished_case
@@ -100,6 +103,49 @@ async def test_a_mask_that_cannot_be_used_is_refused_by_its_own_code(
     assert problem_of(elsewhere) == (422, "grid-mismatch")
     assert "30 x 30 x 30 voxels" in elsewhere.json()["detail"]
     assert [version.version for version in listed.versions] == [1]
+
+
+async def test_a_full_disk_is_told_as_such_and_nothing_of_the_version_stays(
+    tmp_path: Path, results: Path
+) -> None:
+    """The reader would look for a fault in the mask, and the operator for one in the service."""
+    disk = tmp_path / "disk"
+    with mounted(disk, megabytes=64) as allowed:
+        if not allowed:
+            pytest.skip(NEEDS_ROOT)
+        settings = {"data": disk, "database_url": f"sqlite:///{tmp_path / 'jobs.sqlite'}"}
+        async with service(tmp_path, **settings) as (client, services):
+            path = await finished(client, services, results)
+            mask = (results / artefacts.MASK_FLAIR).read_bytes()
+            fill(disk / "filler", leaving=len(mask) + 16 * 4096)
+            refused = await correct(client, path, mask=mask)
+            left = list(disk.glob("jobs/*/attempts/*/corrections/*"))
+            listed = VersionList.model_validate_json(
+                (await client.get(f"{path}/corrections")).content
+            )
+
+    assert problem_of(refused) == (507, "disk-full")
+    assert refused.headers["Retry-After"]
+    assert left == []
+    assert [version.version for version in listed.versions] == [1]
+
+
+async def test_what_a_killed_correction_left_is_swept_at_the_next_start(tmp_path: Path) -> None:
+    """Each holds a whole version of the results, with images of a person's brain."""
+    async with service(tmp_path) as (client, services):
+        path = await finished(client, services, None)
+        job = services.store.get(UUID(path.rsplit("/", 1)[1]))
+        version = version_folder(services.data.attempt(job.id, job.fence), 2)
+    killed, going_on = draft_of(version), draft_of(version)
+    for draft in (killed, going_on):
+        draft.mkdir(parents=True)
+        (draft / artefacts.MASK_MNI).write_bytes(b"half")
+    os.utime(killed, (0, 0))
+
+    async with service(tmp_path):
+        await anyio.to_thread.run_sync(until, lambda: not killed.exists())
+
+    assert going_on.exists()
 
 
 async def test_a_form_that_is_none_is_refused_before_any_work(tmp_path: Path) -> None:
