@@ -9,6 +9,7 @@ from dlb_core.errors import BadOption
 from dlb_core.jobs.logs import configure_logging
 from dlb_core.jobs.tracing import configure_tracing
 from service.app import create_app
+from service.connections import Connection
 from service.settings import ServiceSettings
 
 BAD_USAGE = 2
@@ -34,6 +35,7 @@ def main() -> int:
         log_config=None,
         access_log=False,
         server_header=False,
+        http=Connection,
         timeout_graceful_shutdown=10,
         timeout_keep_alive=KEEP_ALIVE_S,
     )

@@ -106,12 +106,8 @@ def _settings(args: argparse.Namespace) -> StackSettings:
     ------
     BadOption
     """
-    if not is_loopback(args.host) and not args.insecure_bind_any and not _has_keys(args.data):
-        raise BadOption(
-            f"--host {args.host} can be reached from other machines, and there is no key that the "
-            "service could ask them for: make one with `dlb keys create` and the same --data, or "
-            "add --insecure-bind-any if everyone on that network may read every result"
-        )
+    if not is_loopback(args.host) and not args.insecure_bind_any:
+        _require_authentication(args)
     if not 1 <= args.port <= 65535:
         raise BadOption("--port must lie between 1 and 65535")
     if args.threads is not None and args.threads < 1:
@@ -129,6 +125,27 @@ def _settings(args: argparse.Namespace) -> StackSettings:
         redis_url=args.redis_url,
         ask_for_keys=not args.insecure_bind_any,
     )
+
+
+def _require_authentication(args: argparse.Namespace) -> None:
+    """Refuse an address that others reach while the service would ask nobody who they are.
+
+    Raises
+    ------
+    BadOption
+    """
+    everyone = "add --insecure-bind-any if everyone on that network may read every result"
+    if os.environ.get("DLB_AUTHENTICATION") == "off":
+        raise BadOption(
+            f"--host {args.host} can be reached from other machines, and DLB_AUTHENTICATION is "
+            f"off: unset it, or {everyone}"
+        )
+    if not _has_keys(args.data):
+        raise BadOption(
+            f"--host {args.host} can be reached from other machines, and there is no key that the "
+            "service could ask them for: make one with `dlb keys create` and the same --data, or "
+            f"{everyone}"
+        )
 
 
 def _has_keys(data: Path) -> bool:

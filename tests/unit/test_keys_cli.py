@@ -133,7 +133,10 @@ def test_the_command_line_takes_its_key_from_a_file_or_a_variable(
 
 
 def test_serve_listens_for_others_once_there_is_a_key(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before, whoever reaches it could read every result; the port is taken, so nothing starts."""
     with socket.create_server(("0.0.0.0", 0)) as taken:  # noqa: S104  # nobody answers there
@@ -147,6 +150,9 @@ def test_serve_listens_for_others_once_there_is_a_key(
         make(data, capsys)
         assert main(serve) == 2
         assert "cannot listen" in capsys.readouterr().err
+        monkeypatch.setenv("DLB_AUTHENTICATION", "off")
+        assert main(serve) == 2
+        assert "DLB_AUTHENTICATION" in capsys.readouterr().err
 
 
 def test_a_key_does_not_leave_for_another_address(running: Running) -> None:
