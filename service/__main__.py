@@ -1,11 +1,12 @@
 """Run the service: `python -m service`, set up by environment variables (docs/deployment.md)."""
 
+import logging
 import os
 import sys
 
 import uvicorn
 
-from dlb_core.errors import BadOption
+from dlb_core.errors import BadOption, BucketRefused, BucketUnavailable
 from dlb_core.jobs.logs import configure_logging
 from dlb_core.jobs.tracing import configure_tracing
 from service.app import create_app
@@ -18,13 +19,17 @@ KEEP_ALIVE_S = 75
 request comes is an error to its sender."""
 
 
+logger = logging.getLogger("service")
+
+
 def main() -> int:
     """Serve until told to stop."""
     configure_logging()
     try:
         settings = ServiceSettings.from_environment(os.environ)
         configure_tracing(settings.traces, "dlb-api")
-    except BadOption as error:
+        _require_bucket(settings)
+    except (BadOption, BucketRefused) as error:
         sys.stderr.write(f"service: {error}\n")
         return BAD_USAGE
     uvicorn.run(
@@ -40,6 +45,22 @@ def main() -> int:
         timeout_keep_alive=KEEP_ALIVE_S,
     )
     return 0
+
+
+def _require_bucket(settings: ServiceSettings) -> None:
+    """Refuse to start with a bucket that no waiting will mend.
+
+    Raises
+    ------
+    BucketRefused
+    """
+    try:
+        settings.open_folder().check()
+    except BucketRefused:
+        raise
+    except BucketUnavailable as error:
+        # It may come back: until then uploads are refused, and `/health/ready` says why.
+        logger.warning("started_without_bucket", extra={"cause": str(error)})
 
 
 if __name__ == "__main__":

@@ -18,11 +18,20 @@ from starlette.requests import Request
 
 from dlb_core.corrections import CorrectionRequest, Outcome, Reader, VersionRecord
 from dlb_core.errors import BadOption, CorrectionFailed, DiskFull, QueueFull, StageFailed
+from dlb_core.jobs.records import JobRecord
+from dlb_core.jobs.results import bring_bench, keep_version
 from service.bodies import chunks_of
 from service.dependencies import Services
 from service.intake import RECEIVING
 from service.lanes import Lane
-from service.uploads import FormLimits, FormReceiver, StagedForm, boundary_of, staging_folder
+from service.uploads import (
+    FormLimits,
+    FormReceiver,
+    StagedForm,
+    boundary_of,
+    disk_errors,
+    staging_folder,
+)
 
 MASK = "mask"
 TEXTS = frozenset({"author", "note"})
@@ -49,14 +58,14 @@ class Corrector:
             max_text_bytes=MAX_TEXT_BYTES,
         )
 
-    async def accept(self, request: Request, results: Path) -> VersionRecord:
+    async def accept(self, request: Request, record: JobRecord) -> VersionRecord:
         """Receive a mask, and make a version of it.
 
         Parameters
         ----------
         request : Request
-        results : Path
-            Folder of the job's own results.
+        record : JobRecord
+            Of a successful job.
 
         Raises
         ------
@@ -64,7 +73,9 @@ class Corrector:
             The form is not what was asked for.
         CorrectionFailed
             The mask is at fault; `code` says how.
-        StageFailed, QueueFull, DiskFull
+        CorrectionsExist
+            Another version was made meanwhile.
+        StageFailed, QueueFull, DiskFull, BucketUnavailable
         """
         _require_place()
         boundary = boundary_of(request.headers.get("content-type"))
@@ -75,12 +86,21 @@ class Corrector:
                     reservation.take(len(chunk))
                     await run_sync(receiver.feed, chunk, limiter=RECEIVING.limiter())
                 form = await run_sync(receiver.finish)
-            asked = CorrectionRequest(
-                results=results, mask=form.files[MASK].path, reader=read_reader(form)
-            )
+            reader = read_reader(form)
             # Others may have come while this one's mask did.
             _require_place()
-            return await run_sync(_make_version, asked, limiter=LANE.limiter())
+            mask = form.files[MASK].path
+            return await run_sync(self._correct, record, mask, reader, limiter=LANE.limiter())
+
+    def _correct(self, record: JobRecord, mask: Path, reader: Reader) -> VersionRecord:
+        """Make a version beside the others, wherever these are kept."""
+        data = self.services.data
+        results = data.attempt(record.id, record.fence)
+        with disk_errors():
+            bench = bring_bench(data, results, record.artefacts, mask.with_name("bench"))
+        made = _make_version(CorrectionRequest(results=bench, mask=mask, reader=reader))
+        keep_version(data, results, bench, made)
+        return made
 
 
 def read_reader(form: StagedForm) -> Reader:

@@ -101,7 +101,7 @@ def open_services(settings: ServiceSettings) -> Services:
     StoreUnavailable
         The database does not answer.
     """
-    data = DataFolder(settings.data)
+    data = settings.open_folder()
     data.create()
     engine = open_engine(settings.database_url or data.database_url)
     upgrade(engine)

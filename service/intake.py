@@ -6,10 +6,10 @@ leaves files without a row, which `sweep` removes later.
 """
 
 import logging
-import shutil
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -144,7 +144,7 @@ class Intake:
             Of DICOM: nor can its series.
         IdempotencyConflict
             The caller's key came before with another request.
-        QueueFull, DiskFull, StoreUnavailable
+        QueueFull, DiskFull, StoreUnavailable, BucketUnavailable
             Try again later.
         """
         job_id = uuid4()
@@ -284,14 +284,11 @@ class Intake:
         return known
 
     def move_in(self, job_id: UUID, folder: Path, images: dict[str, Path]) -> None:
-        """Move the images into the job's folder, durably."""
+        """Make the images the job's, durably."""
         for part, path in images.items():
             path.rename(folder / _input_name(ROLES[part], path))
         sync_folder(folder)
-        self.data.job(job_id).mkdir(mode=0o700)
-        folder.rename(self.data.inputs(job_id))
-        sync_folder(self.data.job(job_id))
-        sync_folder(self.data.job(job_id).parent)
+        self.data.take_in(job_id, folder)
 
 
 def read_form(form: StagedForm) -> Asked:
@@ -386,16 +383,18 @@ def sweep(data: DataFolder, store: JobStore, *, older_than_s: float = ABANDONED_
     -------
     int
         Number of folders removed.
+
+    Raises
+    ------
+    StoreUnavailable, BucketUnavailable
     """
     latest = time.time() - older_than_s
     abandoned = [folder for folder in data.staging.iterdir() if is_older(folder, latest)]
-    abandoned += [
-        folder
-        for folder in data.jobs.iterdir()
-        if is_older(folder, latest) and not _has_row(folder, store)
-    ]
+    kept = [folder for folder in data.jobs.iterdir() if is_older(folder, latest)]
+    kept += data.held_since(datetime.fromtimestamp(latest, UTC), data.jobs)
+    abandoned += [folder for folder in kept if not _has_row(folder, store)]
     for folder in abandoned:
-        shutil.rmtree(folder, ignore_errors=True)
+        data.remove(folder)
     return len(abandoned)
 
 

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from dlb_core.bundled import default_bundle
 from dlb_core.environment import read_settings
+from dlb_core.jobs.bucket import PATTERN as BUCKET
+from dlb_core.jobs.bucket_folder import open_folder
+from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.retention import Retention
 from dlb_core.jobs.tracing import PATTERN
 from dlb_core.jobs.webhooks.addresses import AddressPolicy
@@ -20,10 +23,13 @@ class ServiceSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Annotated[Path, Field(description="folder shared with the workers")]
+    data: Path
+    """Folder shared with the workers, if there is no bucket."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str | None = None
     """SQLAlchemy URL; None: SQLite in the data folder."""
+    bucket: Annotated[str, Field(pattern=BUCKET)] | None = None
+    """Where jobs' files are kept, `s3://name/prefix`; None: in the data folder."""
     weights: Path = Field(default_factory=default_bundle)
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -93,6 +99,10 @@ class ServiceSettings(BaseModel):
         if any(named) and not all(named):
             raise ValueError("DLB_OIDC_ISSUER, DLB_OIDC_AUDIENCE, DLB_OIDC_JWKS: all or none")
         return self
+
+    def open_folder(self) -> DataFolder:
+        """The data folder, with the bucket behind it where there is one."""
+        return open_folder(self.data, self.bucket)
 
     @property
     def webhook_policy(self) -> AddressPolicy:

@@ -1,6 +1,7 @@
 """Start a worker: `python -m worker [--queue training]`, its settings in DLB_* variables."""
 
 import argparse
+import logging
 import os
 import sys
 from uuid import uuid4
@@ -8,7 +9,7 @@ from uuid import uuid4
 from celery import Celery
 from celery.signals import worker_ready, worker_shutting_down
 
-from dlb_core.errors import DlbError
+from dlb_core.errors import BucketRefused, BucketUnavailable, DlbError
 from dlb_core.jobs.celery_config import INFERENCE_QUEUE, TRAINING_QUEUE
 from dlb_core.jobs.logs import configure_logging
 from dlb_core.jobs.queue import TrainingQueue
@@ -19,6 +20,8 @@ from dlb_core.jobs.training.store import TrainingStore
 from worker.celery_app import make_training_app, make_worker_app
 from worker.liveness import Liveness, SignsOfLife, host_name
 from worker.settings import WorkerSettings
+
+logger = logging.getLogger("worker")
 
 
 def main() -> int:
@@ -39,8 +42,24 @@ def main() -> int:
 
 def _segment(settings: WorkerSettings) -> int:
     """Work on jobs."""
+    _require_bucket(settings)
     with JobStore.open(settings.store_url) as store:
         return _serve(settings, make_worker_app(settings), store, INFERENCE_QUEUE)
+
+
+def _require_bucket(settings: WorkerSettings) -> None:
+    """Refuse to start with a bucket that no waiting will mend; one that is away may come back.
+
+    Raises
+    ------
+    BucketRefused
+    """
+    try:
+        settings.folder.check()
+    except BucketRefused:
+        raise
+    except BucketUnavailable as error:
+        logger.warning("started_without_bucket", extra={"cause": str(error)})
 
 
 def _train(settings: WorkerSettings) -> int:

@@ -8,20 +8,24 @@ import errno
 import logging
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
 from dlb_core.artefacts import list_artefacts, sync_folder
-from dlb_core.contracts import Outcome
+from dlb_core.contracts import Outcome, Progress
 from dlb_core.errors import (
+    BucketUnavailable,
     Cancelled,
     DiskFull,
     DlbError,
+    InputsGone,
     JobNotFound,
     TimeLimitExceeded,
     TransientError,
 )
-from dlb_core.jobs.leftovers import tidy_ended
+from dlb_core.jobs.layout import DICOM_REFERENCE, ShouldStop, image_in
+from dlb_core.jobs.leftovers import remove_scratch, tidy_ended
 from dlb_core.jobs.records import Claim, Verdict
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.tracing import current_traceparent
@@ -34,6 +38,7 @@ from worker.messages import Advanced, CaseRequest, Failed, Succeeded
 from worker.settings import WorkerSettings
 from worker.stages import Excess, StageClock
 from worker.traces import AttemptTrace
+from worker.transfers import transfer
 
 logger = logging.getLogger("worker.attempt")
 
@@ -50,6 +55,9 @@ def run_job(hint: UUID, *, store: JobStore, settings: WorkerSettings, worker_id:
         which job is begun next is the store's to say.
     """
     try:
+        remove_scratch(store, settings.folder)
+        # A job begun without the bucket would use up its attempts before that is back.
+        settings.folder.check()
         claim = store.claim(None, settings.lease_s, worker_id=worker_id)
     except TransientError as error:
         # The job waits, and gets another hint.
@@ -71,6 +79,7 @@ class Attempt:
         self._folder = settings.folder
         self._output = self._folder.attempt(claim.job_id, claim.fence)
         self._stages = StageClock()
+        self._progress: Progress | None = None
         self._trace = AttemptTrace(claim)
         self._lease = Lease(
             claim,
@@ -98,15 +107,19 @@ class Attempt:
     def _run_case(self) -> Succeeded | Failed | Verdict:
         """Run the case's process, keeping the lease, to its end or until it is unwanted."""
         scratch = self._output / SCRATCH
-        try:
-            scratch.mkdir(parents=True, mode=0o700)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            return _failed(DiskFull(DISK_FULL), transient=True)
+        inputs = self._folder.inputs(self._claim.job_id)
+
+        def bring(should_stop: ShouldStop) -> None:
+            nonlocal inputs
+            scratch.mkdir(parents=True, mode=0o700, exist_ok=True)
+            inputs = self._folder.bring_inputs(self._claim.job_id, scratch, should_stop=should_stop)
+
+        unready = self._transfer(bring)
+        if unready is not None:
+            return unready
         counters = OomCounters()
         watch = _Watch(self._settings, self._stages)
-        with CaseProcess(self._request(), scratch=scratch) as case:
+        with CaseProcess(self._request(inputs), scratch=scratch) as case:
             try:
                 return self._attend(case, watch)
             except CaseDied as death:
@@ -115,30 +128,48 @@ class Attempt:
                     transient=True,
                 )
 
+    def _transfer(self, move: Callable[[ShouldStop], None]) -> Failed | Verdict | None:
+        """Move files between this machine and where they are kept; None when it is done."""
+        try:
+            verdict = transfer(
+                move,
+                keep=lambda: self._lease.keep(self._progress),
+                poll_s=self._settings.poll_s,
+                patience_s=self._settings.bucket_patience_s,
+            )
+        except BucketUnavailable as error:
+            return _failed(error, transient=True)
+        except FileNotFoundError:
+            return _failed(InputsGone("the job's images are no longer kept"), transient=False)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            return _failed(DiskFull(DISK_FULL), transient=True)
+        return None if verdict is Verdict.GO_ON else verdict
+
     def _attend(self, case: CaseProcess, watch: "_Watch") -> Succeeded | Failed | Verdict:
         """Listen to the case, look at the clock, and keep the lease."""
-        progress = None
         while True:
             event = case.listen(self._settings.poll_s)
             if isinstance(event, Succeeded | Failed):
                 return watch.reason_for(event)
             if isinstance(event, Advanced):
-                progress = event.progress
-                self._stages.note(progress)
-                self._trace.enter(progress.stage)
-            verdict = self._lease.keep(progress, self._stages.seconds)
+                self._progress = event.progress
+                self._stages.note(event.progress)
+                self._trace.enter(event.progress.stage)
+            verdict = self._lease.keep(self._progress, self._stages.seconds)
             if verdict is not Verdict.GO_ON:
                 return verdict
             too_long = watch.look(case)
             if too_long is not None:
                 return too_long
 
-    def _request(self) -> CaseRequest:
+    def _request(self, inputs: Path) -> CaseRequest:
         job_id = self._claim.job_id
-        dicom = self._folder.dicom(job_id)
+        dicom = inputs / DICOM_REFERENCE
         return CaseRequest(
-            t1w=self._folder.input(job_id, "T1w"),
-            flair=self._folder.input(job_id, "FLAIR"),
+            t1w=image_in(inputs, "T1w"),
+            flair=image_in(inputs, "FLAIR"),
             output=self._output,
             bundle=self._settings.weights,
             votes=self._folder.votes(job_id),
@@ -157,6 +188,13 @@ class Attempt:
         shutil.rmtree(self._output / SCRATCH)
         artefacts = list_artefacts(self._output)
         _make_durable(self._output, up_to=self._folder.job(self._claim.job_id))
+        unkept = self._transfer(self._hand_over)
+        if isinstance(unkept, Failed):
+            self._give_up(unkept)
+            return
+        if unkept is not None:
+            self._withdraw(unkept)
+            return
 
         def finish() -> bool:
             return self._store.finish(
@@ -173,6 +211,11 @@ class Attempt:
         self._trace.ended(Outcome.SUCCESSFUL)
         self._log("job_successful", artefacts=len(artefacts))
         self._tidy()
+
+    def _hand_over(self, should_stop: ShouldStop) -> None:
+        """Make the results reachable to the service; nobody looks for them yet."""
+        names = sorted(path.name for path in self._output.iterdir() if path.is_file())
+        self._folder.hand_over(self._output, names, should_stop=should_stop)
 
     def _give_up(self, end: Failed) -> None:
         """Record why the attempt failed; the job fails, or waits for another attempt."""

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,26 @@ from uuid import UUID
 
 from dlb_core.artefacts import list_artefacts
 from dlb_core.contracts import ArtefactEntry, JobState
-from dlb_core.errors import Cancelled, DlbError, JobNotFinished, OutOfMemory, TransientError
-from dlb_core.jobs.comparisons.dispatcher import attempt_folder
+from dlb_core.errors import (
+    BucketUnavailable,
+    Cancelled,
+    DlbError,
+    JobNotFinished,
+    OutOfMemory,
+    TransientError,
+)
+from dlb_core.jobs.comparisons.dispatcher import attempt_folder, comparisons_folder
 from dlb_core.jobs.comparisons.records import ComparisonClaim
 from dlb_core.jobs.comparisons.store import ComparisonStore
+from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.leftovers import is_older
+from dlb_core.jobs.results import bring_results
 from dlb_core.jobs.store import JobStore
 from worker.lease import insist
 from worker.memory import is_out_of_memory
 from worker.settings import WorkerSettings
+
+ABANDONED_AFTER_S = 3600.0
 
 logger = logging.getLogger("worker.comparison")
 
@@ -26,6 +39,13 @@ def run_comparison(
     comparison_id: UUID, *, store: ComparisonStore, jobs: JobStore, settings: WorkerSettings
 ) -> None:
     """Try one comparison if it still waits; a doubled message ends here."""
+    try:
+        # Begun without it, a comparison would use up its attempts before the bucket is back.
+        settings.folder.check()
+    except BucketUnavailable as error:
+        logger.warning("comparison_put_off", extra={"cause": str(error)})
+        return
+    _remove_abandoned(settings.folder)
     claim = store.claim(comparison_id, settings.lease_s)
     if claim is None:
         logger.info("comparison_message_dropped", extra={"comparison_id": comparison_id})
@@ -47,7 +67,25 @@ def run_comparison(
                 poll_s=settings.poll_s,
             )
     if not published:
-        shutil.rmtree(output, ignore_errors=True)
+        settings.folder.remove(output)
+    if not settings.folder.is_shared:
+        for path in (output, _scratch_of(output)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _scratch_of(output: Path) -> Path:
+    """Where what is compared may lie meanwhile."""
+    return output.with_name(f".{output.name}")
+
+
+def _remove_abandoned(folder: DataFolder) -> None:
+    """Delete what a crash left on this machine, where that is nobody else's."""
+    places = comparisons_folder(folder)
+    if folder.is_shared or not places.is_dir():
+        return
+    for path in places.iterdir():
+        if is_older(path, time.time() - ABANDONED_AFTER_S):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 class _Hold:
@@ -94,7 +132,11 @@ def _compare(
     from dlb_core.longitudinal.compare import compare_visits
     from dlb_core.longitudinal.write import write_comparison
 
-    visits = [_results_of(jobs, settings, job_id) for job_id in (claim.first, claim.second)]
+    output.parent.parent.mkdir(mode=0o700, exist_ok=True)
+    visits = [
+        _results_of(jobs, settings, job_id, _scratch_of(output) / str(job_id))
+        for job_id in (claim.first, claim.second)
+    ]
     compared = compare_visits(
         visits[0],
         visits[1],
@@ -102,18 +144,25 @@ def _compare(
         ignore_differences=claim.ignore_differences,
         should_stop=is_lost,
     )
-    output.parent.parent.mkdir(mode=0o700, exist_ok=True)
     write_comparison(output, compared)
     totals = compared.comparison.totals.model_dump(mode="json")
-    return list_artefacts(output), totals
+    artefacts = list_artefacts(output)
+    names = [entry.name for entry in artefacts]
+    insist(
+        lambda: settings.folder.hand_over(output, names, should_stop=is_lost),
+        claim.lease_s,
+        poll_s=settings.poll_s,
+    )
+    return artefacts, totals
 
 
-def _results_of(jobs: JobStore, settings: WorkerSettings, job_id: UUID) -> Path:
-    """Folder of a job's own results."""
+def _results_of(jobs: JobStore, settings: WorkerSettings, job_id: UUID, scratch: Path) -> Path:
+    """Folder on this machine of a job's own results."""
     record = jobs.get(job_id)
     if record.state is not JobState.SUCCESSFUL or record.expired is not None:
         raise JobNotFinished("the results of one of the jobs are no longer there")
-    return settings.folder.attempt(job_id, record.fence)
+    folder = settings.folder
+    return bring_results(folder, folder.attempt(job_id, record.fence), record.artefacts, scratch)
 
 
 def _give_up(

@@ -1,6 +1,7 @@
 """All that the worker takes from its surroundings, read once, at start."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -10,6 +11,8 @@ from dlb_core.bundled import default_bundle
 from dlb_core.contracts import Device, Stage
 from dlb_core.environment import read_settings
 from dlb_core.errors import BadOption
+from dlb_core.jobs.bucket import PATTERN as BUCKET
+from dlb_core.jobs.bucket_folder import open_folder
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import MAX_ATTEMPTS
 from dlb_core.jobs.tracing import PATTERN
@@ -34,10 +37,14 @@ class WorkerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path
-    """Folder shared with the service."""
+    """Folder shared with the service, if there is no bucket."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     database_url: str | None = None
     """SQLAlchemy URL; None: SQLite in the data folder."""
+    bucket: Annotated[str, Field(pattern=BUCKET)] | None = None
+    """Where jobs' files are kept, `s3://name/prefix`; None: in the data folder."""
+    bucket_patience_s: Annotated[float, Field(ge=0)] = 600.0
+    """How long an attempt waits for a bucket that does not answer."""
     weights: Path = Field(default_factory=default_bundle)
     device: Device = Device.CPU
     threads: Annotated[int, Field(ge=1)] | None = None
@@ -86,10 +93,10 @@ class WorkerSettings(BaseModel):
         """Limits of a stage that has none of its own."""
         return Limits(self.stage_soft_s, self.stage_hard_s)
 
-    @property
+    @cached_property
     def folder(self) -> DataFolder:
-        """The data folder's places."""
-        return DataFolder(self.data)
+        """The data folder's places, with the bucket behind it where there is one."""
+        return open_folder(self.data, self.bucket)
 
     @property
     def store_url(self) -> str:

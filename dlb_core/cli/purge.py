@@ -1,11 +1,11 @@
 """`dlb purge`: remove old results now, on the machine where the service's data lies."""
 
 import argparse
+import os
 from typing import Any
 
 from dlb_core.cli.data_options import add_data_options, database_of
 from dlb_core.errors import BadOption
-from dlb_core.jobs.layout import DataFolder
 
 
 def add_parser(subparsers: Any) -> None:
@@ -14,7 +14,8 @@ def add_parser(subparsers: Any) -> None:
         "purge",
         help="remove old results, images and rows of a service now",
         description="Remove what jobs left that ended long enough ago. The service may be "
-        "running; it does the same every hour, with the times in its settings. 0 keeps for ever.",
+        "running; it does the same every hour, with the times in its settings. 0 keeps for ever. "
+        "DLB_BUCKET names the service's bucket, if it has one.",
     )
     add_data_options(parser)
     for name, what in (
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     StoreUnavailable
     """
     # The database's library takes long to load; `dlb --help` need not wait for it.
+    from dlb_core.jobs.bucket_folder import open_folder
     from dlb_core.jobs.retention import Retention, purge
     from dlb_core.jobs.store import JobStore, utc_now
 
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise BadOption("days must not be negative")
     if not any(days):
         raise BadOption("say what to remove: --results-days, --inputs-days or --rows-days")
-    folder = DataFolder(args.data)
+    folder = open_folder(args.data, os.environ.get("DLB_BUCKET") or None)
     if not folder.jobs.is_dir():
         raise BadOption("--data: that folder holds no service's data")
     with JobStore.open(database_of(args.data, args.database_url)) as store:

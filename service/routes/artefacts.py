@@ -1,6 +1,5 @@
 """A finished job's results: the report's numbers, and each file."""
 
-import stat
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,26 +7,27 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse
-from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
 from dlb_core import artefacts
 from dlb_core.contracts import ArtefactEntry, JobState
-from dlb_core.corrections import VersionRecord, corrections_of
+from dlb_core.corrections import VersionRecord
 from dlb_core.documents import API, ArtefactDocument, ResultsDocument
 from dlb_core.errors import (
+    BucketUnavailable,
     JobNotFinished,
     JobNotFound,
     RangeUnsatisfiable,
     ResultsExpired,
     StoreUnavailable,
 )
+from dlb_core.jobs import results
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.records import JobRecord
 from dlb_core.report.document import Report
-from dlb_core.versions import FIRST, MOST_VERSIONS, version_folder
+from dlb_core.versions import FIRST, MOST_VERSIONS
 from service.dependencies import DataDep, StoreDep
 from service.errors import describe
+from service.files import RangedFile, file_response, vanishing
 from service.presentation import artefact_path, matches, respond, version_document
 from service.routes.jobs import IfNoneMatch
 
@@ -74,26 +74,12 @@ Version = Annotated[
 ]
 
 
-class RangedFile(FileResponse):
-    """A file, or the ranges of it that were asked for."""
-
-    @classmethod
-    def _parse_range_header(cls, http_range: str, file_size: int) -> list[tuple[int, int]]:
-        """Ignore what is not a range, as RFC 9110 has it; refuse one beyond the end."""
-        try:
-            return super()._parse_range_header(http_range, file_size)
-        except RangeNotSatisfiable as error:
-            raise RangeUnsatisfiable(
-                f"the range lies beyond the file's {file_size} bytes", size_bytes=file_size
-            ) from error
-        except MalformedRangeHeader:
-            return []
-
-
 @router.get(
     "/results",
     response_model=ResultsDocument,
-    responses=describe(JobNotFound, JobNotFinished, ResultsExpired, StoreUnavailable),
+    responses=describe(
+        JobNotFound, JobNotFinished, ResultsExpired, StoreUnavailable, BucketUnavailable
+    ),
 )
 def read_results(
     job_id: UUID,
@@ -105,7 +91,10 @@ def read_results(
     """Give a successful job's report, and a list of its files."""
     record = successful(store.get(job_id))
     made = versions_of(data, record)
-    report = _file(data, record, artefacts.REPORT_JSON, version).read_text(encoding="utf-8")
+    entries = _entries(record, made, version)
+    kept = _file(data, record, version, _entry(entries, artefacts.REPORT_JSON))
+    with vanishing():
+        report = data.read(kept)
     document = ResultsDocument(
         id=record.id,
         version=version,
@@ -113,7 +102,7 @@ def read_results(
         report=Report.model_validate_json(report),
         artefacts=tuple(
             ArtefactDocument(**entry.model_dump(), href=artefact_path(record, entry.name, version))
-            for entry in _entries(record, made, version)
+            for entry in entries
         ),
     )
     return respond(document, if_none_match=if_none_match)
@@ -127,7 +116,12 @@ def read_results(
     responses={
         **FILE_ANSWERS,
         **describe(
-            JobNotFound, JobNotFinished, ResultsExpired, RangeUnsatisfiable, StoreUnavailable
+            JobNotFound,
+            JobNotFinished,
+            ResultsExpired,
+            RangeUnsatisfiable,
+            StoreUnavailable,
+            BucketUnavailable,
         ),
     },
 )
@@ -146,14 +140,13 @@ def read_artefact(
     headers = {**SECURITY_HEADERS, "ETag": f'"{entry.sha256}"'}
     if matches(if_none_match, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    path = _file(data, record, name, version)
-    return RangedFile(
-        path,
+    return file_response(
+        data,
+        _file(data, record, version, entry),
         headers=headers,
         media_type=entry.media_type,
         filename=name,
-        stat_result=path.stat(),
-        content_disposition_type=_disposition(name),
+        disposition=_disposition(name),
     )
 
 
@@ -175,7 +168,7 @@ def results_folder(data: DataFolder, record: JobRecord) -> Path:
 
 def versions_of(data: DataFolder, record: JobRecord) -> tuple[VersionRecord, ...]:
     """What readers made of a successful job's results."""
-    return corrections_of(results_folder(data, record))
+    return results.versions_of(data, results_folder(data, record))
 
 
 def _entries(
@@ -198,16 +191,9 @@ def _entry(entries: tuple[ArtefactEntry, ...], name: str) -> ArtefactEntry:
     raise JobNotFound("the job has no file of that name: its results list those there are")
 
 
-def _file(data: DataFolder, record: JobRecord, name: str, version: int) -> Path:
-    """Path of one of a successful job's files."""
-    path = version_folder(results_folder(data, record), version) / name
-    try:
-        regular = stat.S_ISREG(path.lstat().st_mode)
-    except FileNotFoundError:
-        regular = False
-    if not regular:
-        raise JobNotFound("the job has no such file or version, or was deleted a moment ago")
-    return path
+def _file(data: DataFolder, record: JobRecord, version: int, entry: ArtefactEntry) -> Path:
+    """Where one of a successful job's files is kept."""
+    return results.file_of(data, results_folder(data, record), version, entry)
 
 
 def _disposition(name: str) -> str:

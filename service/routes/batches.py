@@ -251,7 +251,7 @@ def _report(job_id: UUID, job: BatchJob, data: DataFolder) -> dict[str, Any] | N
     if job.state is not JobState.SUCCESSFUL or job.expired is not None:
         return None
     try:
-        text = (data.attempt(job_id, job.fence) / artefacts.REPORT_JSON).read_text("utf-8")
+        text = data.read(data.attempt(job_id, job.fence) / artefacts.REPORT_JSON)
     except FileNotFoundError:
         return None
     report: dict[str, Any] = json.loads(text)

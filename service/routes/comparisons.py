@@ -53,13 +53,13 @@ from service.comparison_intake import (
 )
 from service.dependencies import Services, ServicesDep
 from service.errors import describe
+from service.files import RangedFile, file_response
 from service.intake import Sender
 from service.presentation import matches, respond
 from service.routes.artefacts import (
     FILE_ANSWERS,
     RANGE,
     SECURITY_HEADERS,
-    RangedFile,
     successful,
 )
 from service.routes.jobs import REPLAYED, IdempotencyKey, IfNoneMatch
@@ -240,20 +240,19 @@ def read_comparison_file(
     """Give one file of a successful comparison."""
     record = services.comparisons.get(comparison_id, sees=caller.sees)
     entry = next((entry for entry in record.artefacts if entry.name == name), None)
-    path = attempt_folder(services.data, record.id, record.fence) / name
     # No name but those of the record's own list ever reaches the disk.
-    if entry is None or not path.is_file():
+    if entry is None:
         raise JobNotFound("the comparison has no file of that name: its document lists them")
     headers = {**SECURITY_HEADERS, "ETag": f'"{entry.sha256}"'}
     if matches(if_none_match, headers["ETag"]):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return RangedFile(
-        path,
+    return file_response(
+        services.data,
+        attempt_folder(services.data, record.id, record.fence) / name,
         headers=headers,
         media_type=entry.media_type,
         filename=name,
-        stat_result=path.stat(),
-        content_disposition_type="attachment" if name.endswith(".nii.gz") else "inline",
+        disposition="attachment" if name.endswith(".nii.gz") else "inline",
     )
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 from dlb_core.documents import API, VersionDocument, VersionList
 from dlb_core.errors import (
     BadOption,
+    BucketUnavailable,
     CorrectionsExist,
     DiskFull,
     GeometryAmbiguous,
@@ -32,7 +33,7 @@ from service.corrections import Corrector
 from service.dependencies import DataDep, ServicesDep, StoreDep
 from service.errors import describe
 from service.presentation import respond, version_document
-from service.routes.artefacts import results_folder, successful, versions_of
+from service.routes.artefacts import successful, versions_of
 from service.routes.jobs import IfNoneMatch
 
 router = APIRouter(prefix=f"{API}/jobs/{{job_id}}/corrections", tags=["corrections"])
@@ -102,16 +103,17 @@ FORM: dict[str, Any] = {
             StageFailed,
             QueueFull,
             StoreUnavailable,
+            BucketUnavailable,
             DiskFull,
         ),
     },
 )
 async def correct_job(
-    job_id: UUID, request: Request, services: ServicesDep, store: StoreDep, data: DataDep
+    job_id: UUID, request: Request, services: ServicesDep, store: StoreDep
 ) -> Response:
     """Measure and report a finished job anew from an edited mask; takes up to a minute."""
     record = successful(await run_sync(store.get, job_id))
-    made = await Corrector(services).accept(request, results_folder(data, record))
+    made = await Corrector(services).accept(request, record)
     document = version_document(record, made)
     return respond(
         document, status=HTTPStatus.CREATED, headers={"Location": document.links.results}
@@ -123,7 +125,9 @@ async def correct_job(
     response_model=VersionList,
     responses={
         304: {"description": "Unchanged since the ETag"},
-        **describe(JobNotFound, JobNotFinished, ResultsExpired, StoreUnavailable),
+        **describe(
+            JobNotFound, JobNotFinished, ResultsExpired, StoreUnavailable, BucketUnavailable
+        ),
     },
 )
 def list_versions(

@@ -29,8 +29,8 @@ def ready(services: ServicesDep, response: Response) -> HealthDocument:
     """Check all that the service needs.
 
     Without broker or worker the service is `degraded` but ready: jobs are accepted, kept in the
-    database, and done when these come back. Without database, disk space or weights it is not
-    ready.
+    database, and done when these come back. Without database, disk space, weights or its
+    bucket it is not ready.
     """
     checks = check_all(services)
     found = {check.status for check in checks}
@@ -42,7 +42,8 @@ def ready(services: ServicesDep, response: Response) -> HealthDocument:
 
 def check_all(services: Services) -> tuple[HealthCheck, ...]:
     """Look at each thing that the service needs."""
-    return tuple(_check(services, *needed) for needed in NEEDED)
+    needed = NEEDED if services.data.is_shared else (*NEEDED, BUCKET)
+    return tuple(_check(services, *each) for each in needed)
 
 
 def _check(
@@ -85,7 +86,14 @@ def _worker(services: Services) -> str:
     return f"{alive} alive"
 
 
-NEEDED: tuple[tuple[str, Callable[[Services], str], Health], ...] = (
+def _bucket(services: Services) -> str:
+    services.data.check()
+    return "answers"
+
+
+Check = tuple[str, Callable[[Services], str], Health]
+
+NEEDED: tuple[Check, ...] = (
     ("database", _database, Health.FAILED),
     ("disk", _disk, Health.FAILED),
     ("weights", _weights, Health.FAILED),
@@ -93,3 +101,6 @@ NEEDED: tuple[tuple[str, Callable[[Services], str], Health], ...] = (
     ("worker", _worker, Health.DEGRADED),
 )
 """Name, check, and what its failing means for the service."""
+
+BUCKET: Check = ("bucket", _bucket, Health.FAILED)
+"""Where there is one."""

@@ -1,7 +1,6 @@
 """Keep comparisons moving: send hints, take them back from dead workers, drop the outlived."""
 
 import logging
-import shutil
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -99,4 +98,4 @@ def attempt_folder(folder: DataFolder, comparison_id: UUID, fence: int) -> Path:
 
 def remove_comparison(folder: DataFolder, comparison_id: UUID) -> None:
     """Delete every file of one."""
-    shutil.rmtree(comparison_folder(folder, comparison_id), ignore_errors=True)
+    folder.remove(comparison_folder(folder, comparison_id))

@@ -4,9 +4,8 @@ A row is there before its folder, and goes before it: a folder without a row is 
 still be written to for a while, by a worker that has yet to hear of the removal.
 """
 
-import contextlib
-import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -30,20 +29,21 @@ def sweep_comparisons(folder: DataFolder, store: ComparisonStore, *, older_than_
 
     Raises
     ------
-    StoreUnavailable
+    StoreUnavailable, BucketUnavailable
     """
     latest = time.time() - older_than_s
     places = comparisons_folder(folder)
-    if not places.is_dir():
-        return 0
+    here = list(places.iterdir()) if places.is_dir() else []
     abandoned = [
         path
-        for place in list(places.iterdir())
+        for place in here
         for path in _abandoned(place, folder, store)
         if is_older(path, latest)
     ]
+    for place in folder.held_since(datetime.fromtimestamp(latest, UTC), places):
+        abandoned += _abandoned(place, folder, store)
     for path in abandoned:
-        shutil.rmtree(path, ignore_errors=True)
+        folder.remove(path)
     return len(abandoned)
 
 
@@ -57,7 +57,5 @@ def _abandoned(place: Path, folder: DataFolder, store: ComparisonStore) -> list[
         return []
     published = attempt_folder(folder, record.id, record.fence)
     has_results = record.state is ComparisonState.SUCCESSFUL
-    # It may be deleted at this very moment.
-    with contextlib.suppress(FileNotFoundError):
-        return [path for path in place.iterdir() if not (has_results and path == published)]
-    return []
+    attempts = [place / name for name in folder.children(place)]
+    return [path for path in attempts if not (has_results and path == published)]

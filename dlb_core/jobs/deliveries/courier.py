@@ -7,16 +7,18 @@ archive has taken it.
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from dlb_core import artefacts
 from dlb_core.errors import DlbError, StageFailed
 from dlb_core.jobs.deliveries.store import DeliveryStore, Outgoing
 from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.results import bring_newest
 from dlb_core.jobs.rounds import Repeated
 from dlb_core.jobs.store.sessions import utc_now
 from dlb_core.pacs.archives import Archive
 from dlb_core.pacs.documents import DeliveryState
-from dlb_core.versions import version_folder, versions_in
 
 logger = logging.getLogger(__name__)
 
@@ -93,11 +95,14 @@ class DeliveryCourier(Repeated):
         names = [name for name in OBJECTS if name in due.artefacts]
         if not names:
             raise StageFailed("the job has no DICOM results: it did not come as DICOM")
-        first = self._folder.attempt(due.job_id, due.job_fence)
-        # A reader's correction is what is meant from then on.
-        results = version_folder(first, versions_in(first)[-1])
-        with DicomWeb(archive) as web:
-            send(web, [results / name for name in names])
+        results = self._folder.attempt(due.job_id, due.job_fence)
+        with self._scratch() as scratch, DicomWeb(archive) as web:
+            # A reader's correction is what is meant from then on.
+            send(web, bring_newest(self._folder, results, names, Path(scratch)))
+
+    def _scratch(self) -> TemporaryDirectory[str]:
+        # Not in /tmp, which may lie in memory.
+        return TemporaryDirectory(dir=self._folder.staging)
 
     def _note(self, due: Outgoing, cause: str | None) -> None:
         if cause is None:
