@@ -12,6 +12,7 @@ from dlb_core.contracts import ENDED_COMPARISONS, ComparisonState
 from dlb_core.documents import ArtefactDocument, JobFailure
 from dlb_core.errors import (
     BadOption,
+    BucketUnavailable,
     DiskFull,
     GeometryAmbiguous,
     GridMismatch,
@@ -152,6 +153,7 @@ LOCATION = {"Location": {"description": "path of the comparison", "schema": {"ty
             SeriesAmbiguous,
             SeriesDefective,
             QueueFull,
+            BucketUnavailable,
             DiskFull,
             UploadTooLarge,
             UploadStalled,
@@ -227,7 +229,7 @@ def read_comparison(
     openapi_extra=RANGE,
     responses={
         **FILE_ANSWERS,
-        **describe(JobNotFound, RangeUnsatisfiable, StoreUnavailable),
+        **describe(JobNotFound, RangeUnsatisfiable, StoreUnavailable, BucketUnavailable),
     },
 )
 def read_comparison_file(

@@ -10,6 +10,7 @@ from dlb_core.contracts import JobState, Priority
 from dlb_core.documents import API, JobDocument, JobPage
 from dlb_core.errors import (
     BadOption,
+    BucketUnavailable,
     DiskFull,
     GeometryAmbiguous,
     GridMismatch,
@@ -145,6 +146,7 @@ IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 wh
             IdempotencyConflict,
             StoreUnavailable,
             QueueFull,
+            BucketUnavailable,
             DiskFull,
         ),
     },

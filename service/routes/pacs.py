@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from dlb_core.documents import API, JobDocument
 from dlb_core.errors import (
     BadOption,
+    BucketUnavailable,
     DeliveryNotFound,
     DiskFull,
     GeometryAmbiguous,
@@ -79,6 +80,7 @@ def list_archives(services: ServicesDep) -> Response:
             PacsUnavailable,
             StoreUnavailable,
             QueueFull,
+            BucketUnavailable,
             DiskFull,
         ),
     },
