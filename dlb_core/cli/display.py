@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from dlb_core import artefacts
 from dlb_core.report.document import RESEARCH_USE, CheckStatus, Report
+from dlb_core.report.wording import hundredths
 
 _COLOURS = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red"}
 
@@ -30,9 +31,11 @@ def progress_bar(console: Console, description: str) -> Iterator[tuple[Progress,
 def summarise(report: Report, folder: Path, console: Console) -> None:
     """Print the case's numbers, the quality checks, and where the report lies."""
     totals = report.totals
+    lesions = "1 lesion" if totals.lesion_count == 1 else f"{totals.lesion_count} lesions"
     console.print(
-        f"\n[bold]{totals.lesion_count} lesions, {totals.lesion_volume_ml:.2f} ml[/bold] "
-        f"({totals.lesion_load_percent:.2f} % of {totals.brain_volume_ml:.0f} ml brain)",
+        f"\n[bold]{lesions}, {hundredths(totals.lesion_volume_ml)} ml[/bold] "
+        f"({hundredths(totals.lesion_load_percent)} % of "
+        f"a brain of {totals.brain_volume_ml:.0f} ml)",
         highlight=False,
     )
     for check in report.quality:

@@ -13,6 +13,7 @@ from dlb_core.report.parts import (
     CHECK_WIDTHS,
     GAP,
     NOTE,
+    RESEARCH_USE,
     TABLE_SIZE,
     Method,
     check_table,
@@ -84,7 +85,7 @@ def _head(sheet: Sheet, content: ChangeContent) -> None:
     _box(
         sheet,
         (f"{content.research_title} {content.research}",),
-        (Style(7, is_bold=True),),
+        (RESEARCH_USE,),
         edge="#7a4d00",
     )
 

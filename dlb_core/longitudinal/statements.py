@@ -169,10 +169,11 @@ def _identity(comparison: Comparison) -> tuple[Fact, ...]:
         )
         for name, visit in (("First visit", comparison.first), ("Second visit", comparison.second))
     ]
+    day, time = wording.day_and_time(comparison.created)
     return (
-        Fact("Comparison made", wording.moment(comparison.created)),
+        Fact("Comparison made", day, remark=time),
         *visits,
-        Fact("Software", f"DeepLesionBrain Service {comparison.software_version}"),
+        Fact("Software", "DeepLesionBrain Service", remark=comparison.software_version),
         Fact("Model", f"{model.name} {model.version}", remark=model.sha256[:12]),
     )
 
@@ -277,7 +278,7 @@ def _check_row(check: QualityCheck) -> CheckRow:
         measured="–"
         if check.value is None
         else f"{wording.measured(check.value)} {check.unit}".strip(),
-        asked=wording.asked(check.threshold),
+        asked=wording.typeset(check.threshold),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from reportlab.lib.colors import HexColor
 from reportlab.lib.units import mm
+from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from dlb_core.report.content import Column, Fact, Printed, Section
 from dlb_core.report.document import CheckStatus
@@ -26,10 +27,14 @@ from dlb_core.report.sheet import (
 
 SMALL, NOTE, LABEL = Style(6.6), Style(6.3, colour=SOFT), Style(6.2, colour=SOFT)
 HEADING = Style(11, is_bold=True)
+RESEARCH_USE = Style(6.6, is_bold=True)
+"""Of what it is for, under the title: one line."""
 FINE_PRINT = Style(5.6, colour=SOFT)
 TABLE_SIZE = 5.9
 CHECK_WIDTHS = (0.13, 0.46, 0.13, 0.28)
 """Of the page's width, of the columns of the checks."""
+ASKED_INDENT = 12
+"""Points between what was measured and what is asked for."""
 GAP = 4 * mm
 
 STATUS_COLOURS = {
@@ -45,8 +50,9 @@ def write_footer(sheet: Sheet, content: Printed) -> None:
     words = f"{content.research_title} {content.research}"
     sheet.line(words, Style(5.6, is_bold=True), x=MARGIN, y=BOTTOM - 6 * mm)
     sheet.line(content.title, LABEL, x=MARGIN, y=BOTTOM - 9.2 * mm)
-    number = Style(6.2, colour=SOFT, align_right=True)
-    sheet.line(f"Page {sheet.page}", number, x=PAGE_WIDTH - MARGIN, y=BOTTOM - 9.2 * mm)
+    x, y = PAGE_WIDTH - MARGIN - 4, BOTTOM - 9.2 * mm
+    sheet.line(f"Page {sheet.page} of", Style(6.2, colour=SOFT, align_right=True), x=x - 2, y=y)
+    sheet.page_count(LABEL, x=x, y=y)
 
 
 def write_title(sheet: Sheet, content: Printed) -> None:
@@ -114,14 +120,17 @@ def check_table(content: Printed) -> tuple[list[list[Any]], list[tuple[Any, ...]
     rows: list[list[Any]] = [list(content.check_columns)]
     commands: list[tuple[Any, ...]] = [
         ("ALIGN", (2, 0), (2, -1), "RIGHT"),
-        ("LEFTPADDING", (3, 0), (3, -1), 12),
+        ("LEFTPADDING", (3, 0), (3, -1), ASKED_INDENT),
     ]
+    plain = Style(TABLE_SIZE)
     for n, check in enumerate(content.checks, 1):
         title: Any = check.title
+        asked: Any = check.asked
         if check.advice:
-            plain = Style(TABLE_SIZE)
             title = [paragraph_of(check.title, plain), paragraph_of(check.advice, LABEL)]
-        rows.append([f"{check.symbol}  {check.word}", title, check.measured, check.asked])
+        if stringWidth(asked, REGULAR, TABLE_SIZE) > CHECK_WIDTHS[3] * WIDTH - ASKED_INDENT - 2:
+            asked = paragraph_of(asked, plain)
+        rows.append([f"{check.symbol}  {check.word}", title, check.measured, asked])
         commands += coloured(n, check.status)
     return rows, commands
 

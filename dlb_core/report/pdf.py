@@ -20,6 +20,7 @@ from dlb_core.report.parts import (
     HEADING,
     LABEL,
     NOTE,
+    RESEARCH_USE,
     STATUS_COLOURS,
     TABLE_SIZE,
     Method,
@@ -94,15 +95,22 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
     blocks: list[_Block | Method] = [*_blocks(content), Method(content)]
     if content.lesion_rows:
         _lesions(sheet, content, below=sum(block.height for block in blocks))
-    for block in blocks:
+    for n, block in enumerate(blocks):
+        _keep_together(sheet, [one.height for one in blocks[n:]])
         block.draw(sheet)
     return sheet.finish()
+
+
+def _keep_together(sheet: Sheet, heights: Sequence[float]) -> None:
+    """Part no block between two pages, where what is left fits on the next one."""
+    if heights[0] > sheet.y - BOTTOM and sum(heights) <= TOP - BOTTOM:
+        sheet.turn_page()
 
 
 def _head(sheet: Sheet, content: Content) -> None:
     write_title(sheet, content)
     text = f"{content.research_title} {content.research}"
-    words = paragraph_of(text, Style(7, is_bold=True))
+    words = paragraph_of(text, RESEARCH_USE)
     _, height = words.wrap(WIDTH - 12, 100)
     sheet.rectangle(MARGIN, sheet.y - height - 8, WIDTH, height + 8, WASH)
     sheet.rectangle(MARGIN, sheet.y - height - 8, 2.5, height + 8, "#7a4d00")

@@ -69,6 +69,7 @@ class Sheet:
         self.canvas.setSubject(subject)
         self.canvas.setAuthor("DeepLesionBrain Service")
         self._on_page = on_page
+        self._page_counts: dict[str, tuple[Style, float, float]] = {}
         self.y = TOP
         self.page = 1
 
@@ -76,6 +77,10 @@ class Sheet:
         """The document's bytes."""
         self._on_page(self)
         self.canvas.showPage()
+        for name, (style, x, y) in self._page_counts.items():
+            self.canvas.beginForm(name)
+            self.line(str(self.page), style, x=x, y=y)
+            self.canvas.endForm()
         self.canvas.save()
         return self._file.getvalue()
 
@@ -108,6 +113,12 @@ class Sheet:
         self.canvas.setFillColor(HexColor(style.colour))
         draw = self.canvas.drawRightString if style.align_right else self.canvas.drawString
         draw(x, y, text)
+
+    def page_count(self, style: Style, *, x: float, y: float) -> None:
+        """The number of pages, as `line` would write it; it is known, and drawn, at the end."""
+        name = f"pages-{x:g}-{y:g}"
+        self._page_counts[name] = style, x, y
+        self.canvas.doForm(name)
 
     def table(self, rows: Sequence[Sequence[Any]], widths: Sequence[float], commands: Any) -> None:
         """A table at the cursor; it goes on on the next page where it must, under its head."""
@@ -169,7 +180,8 @@ class Sheet:
 
         draw(view.brain, fill=WASH, stroke="#7c8b99", line=0.6)
         for shape in view.shapes:
-            draw(shape.polygons, fill=shape.colour)
+            # A line in the same colour, so that lesions of a few voxels are seen.
+            draw(shape.polygons, fill=shape.colour, stroke=shape.colour, line=0.7)
         draw(view.landmarks, stroke="#7c8b99", line=0.45, dash=(2, 1.4))
         side = Style(size=5.5, colour=SOFT, is_bold=True)
         self.line(view.left, side, x=x, y=top - 5)

@@ -35,7 +35,7 @@ LESION_COLUMNS = (
 
 
 CLASSES = Section(
-    "Where they lie",
+    "Where lesions lie",
     "Classes in the words of the MAGNIMS and McDonald criteria, by geometric rule.",
     "This counts lesions by place. It is not a verdict on dissemination in space, which takes "
     "a clinician, the spinal cord and the optic nerves too.",
@@ -125,10 +125,11 @@ def _correction(report: Report) -> str:
 
 def _identity(report: Report) -> tuple[Fact, ...]:
     model = report.model
+    day, time = wording.day_and_time(report.created)
     return (
-        Fact("Report made", wording.moment(report.created)),
+        Fact("Report made", day, remark=time),
         Fact("Scan date", "not recorded", remark="NIfTI files carry none"),
-        Fact("Software", f"DeepLesionBrain Service {report.software_version}"),
+        Fact("Software", "DeepLesionBrain Service", remark=report.software_version),
         Fact("Model", f"{model.name} {model.version}", remark=model.sha256[:12]),
         Fact("Images", f"T1w and FLAIR, {wording.INPUT_STATES[report.options.input_state]}"),
     )
@@ -151,7 +152,7 @@ def _key_figures(report: Report) -> tuple[Fact, ...]:
         ),
         Fact(
             "Lesion load",
-            wording.number(totals.lesion_load_percent, 2),
+            wording.hundredths(totals.lesion_load_percent),
             "% of brain",
         ),
         Fact(
@@ -229,10 +230,10 @@ def _projections(report: Report) -> Section:
 def _largest(report: Report) -> Section:
     if not report.lesions:
         return Section("Largest lesion")
-    volume = wording.millilitres(report.lesions[0].volume_mm3 / 1000)
+    volume = wording.volume(report.lesions[0].volume_mm3)
     return Section(
         "Largest lesion",
-        f"Lesion 1, {volume} ml, in the three planes that hold most of it. The bottom row shows "
+        f"Lesion 1, {volume}, in the three planes that hold most of it. The bottom row shows "
         "how many of the networks that saw a voxel called it lesion; the outline is the "
         "majority’s.",
     )
@@ -240,7 +241,9 @@ def _largest(report: Report) -> Section:
 
 def _lesions_lead(report: Report) -> str:
     count = len(report.lesions)
-    return f"{wording.number(count)} in all, the largest first" if count else ""
+    if count < 2:
+        return ""
+    return f"{wording.number(count)} in all, the largest first"
 
 
 def _lesions_remark() -> str:
@@ -306,12 +309,12 @@ def _checks(report: Report) -> tuple[CheckRow, ...]:
             status=check.status,
             word=wording.STATUS_WORDS[check.status],
             symbol=wording.STATUS_SYMBOLS[check.status],
-            title=check.title,
-            advice=check.message,
+            title=wording.typeset(check.title),
+            advice=wording.typeset(check.message),
             measured="–"
             if check.value is None
             else f"{wording.measured(check.value)} {check.unit}".strip(),
-            asked=wording.asked(check.threshold),
+            asked=wording.typeset(check.threshold),
         )
         for check in report.quality
     )

@@ -1,5 +1,6 @@
 """What the report says in words: numbers with their units, and the sentences built from them."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -67,11 +68,11 @@ def number(value: float, digits: int = 0) -> str:
 
 def millilitres(value: float) -> str:
     """A volume with as many digits as it deserves."""
-    return number(value, 2 if value < 1 else 1)
+    return hundredths(value) if value < 1 else number(value, 1)
 
 
 def hundredths(value: float) -> str:
-    """A volume to the hundredth, and never a nought for what is there."""
+    """A number to the hundredth, and never a nought for what is there."""
     return "< 0.01" if 0 < value < 0.005 else number(value, 2)
 
 
@@ -80,14 +81,19 @@ def cubic_millimetres(value: float) -> str:
     return number(value) if value >= 10 else number(value, 1)
 
 
+def volume(mm3: float) -> str:
+    """A lesion's volume with its unit: in ml, unless there is too little to say it so."""
+    return f"{cubic_millimetres(mm3)} mm³" if mm3 < 5 else f"{millilitres(mm3 / 1000)} ml"
+
+
 def measured(value: float) -> str:
     """A quality check's value: three digits that count."""
     return number(value) if abs(value) >= 100 else f"{value:.3g}".replace("-", "−")
 
 
-def asked(threshold: str) -> str:
-    """A quality check's threshold in typeset signs."""
-    return threshold.replace(">=", "≥").replace("<=", "≤")
+def typeset(text: str) -> str:
+    """A quality check's words, written with plain signs, in those of print."""
+    return re.sub(r"(?<=\w)'(?=\w)", "’", text.replace(">=", "≥").replace("<=", "≤"))
 
 
 def point(values: Sequence[float], digits: int) -> str:
@@ -97,12 +103,17 @@ def point(values: Sequence[float], digits: int) -> str:
 
 def moment(created: str) -> str:
     """A UTC time as a reader writes it; left as it is when it is no ISO time."""
+    return ", ".join(filter(None, day_and_time(created)))
+
+
+def day_and_time(created: str) -> tuple[str, str]:
+    """The same in its two parts; the second one is empty when it is no ISO time."""
     try:
         time = datetime.fromisoformat(created)
     except ValueError:
-        return created
+        return created, ""
     time = time.astimezone(UTC) if time.tzinfo else time
-    return f"{time.day} {time:%B %Y, %H:%M} UTC"
+    return f"{time.day} {time:%B %Y}", f"{time:%H:%M} UTC"
 
 
 def location_rules(rules: LocationRules) -> dict[Location, str]:
@@ -123,8 +134,9 @@ def headline(report: Report) -> str:
     count = report.totals.lesion_count
     if count == 0:
         return "No lesion left" if report.corrections else "No lesion found"
-    volume = millilitres(report.totals.lesion_volume_ml)
-    return f"{number(count)} {'lesion' if count == 1 else 'lesions'}, {volume} ml in all"
+    if count == 1:
+        return f"1 lesion, {volume(report.lesions[0].volume_mm3)}"
+    return f"{number(count)} lesions, {millilitres(report.totals.lesion_volume_ml)} ml in all"
 
 
 def summary(report: Report) -> str:
@@ -139,14 +151,12 @@ def summary(report: Report) -> str:
             f"{measured(report.options.minimum_lesion_mm3)} mm³. This does not exclude smaller, "
             "cortical or spinal lesions."
         )
-    largest = millilitres(report.lesions[0].volume_mm3 / 1000)
-    load = f"{number(totals.lesion_load_percent, 2)} % of {brain}"
+    largest = volume(report.lesions[0].volume_mm3)
+    load = f"{hundredths(totals.lesion_load_percent)} % of {brain}".replace("< ", "less than ")
     if totals.lesion_count == 1:
         where = PHRASES[report.lesions[0].location]
-        return f"The lesion measures {largest} ml and takes up {load}. It is {where}."
-    return (
-        f"Together they take up {load}. The largest measures {largest} ml. {_by_location(report)}"
-    )
+        return f"The lesion measures {largest} and takes up {load}. It is {where}."
+    return f"Together they take up {load}. The largest measures {largest}. {_by_location(report)}"
 
 
 def _by_location(report: Report) -> str:

@@ -226,7 +226,7 @@ def test_the_command_line_brings_the_results(
 
     assert submit.run(args) == 0
     assert (tmp_path / "out" / MASK_FLAIR).stat().st_size > 0
-    assert "1 lesions, 0.01 ml" in capsys.readouterr().out
+    assert "1 lesion, 0.01 ml" in capsys.readouterr().out
 
 
 def test_it_ends_when_told_to_and_accepted_jobs_outlive_it(

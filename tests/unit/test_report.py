@@ -221,7 +221,7 @@ def test_the_page_shows_the_numbers_of_the_report(two_lesions: Page) -> None:
     assert "32, −24, 20" in two_lesions.text
     assert "counted by centres" in two_lesions.text
     assert "not a verdict on dissemination in space" in two_lesions.text
-    assert "12 March 2026, 14:05 UTC" in two_lesions.text
+    assert "12 March 2026 14:05 UTC" in two_lesions.text
     assert "abababababab" in two_lesions.text
 
 

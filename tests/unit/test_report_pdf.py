@@ -134,7 +134,7 @@ def test_every_number_is_one_of_the_reports(two_lesions: tuple[Report, str]) -> 
     ):
         assert plain(known) in text
         text = text.replace(plain(known), " ")
-    text = re.sub(r"z = [+-]?\d+ mm|Page \d|MNI152|\b0 %|\b100 %", " ", text)
+    text = re.sub(r"z = [+-]?\d+ mm|Page \d of \d|MNI152|\b0 %|\b100 %", " ", text)
     # In running text the space within a number is read back as any other.
     text = re.sub(r"(brain of \d) (\d{3} ml)", r"\1\2", text)
     known_numbers = numbers_in(json.loads(case.model_dump_json()))
@@ -232,6 +232,26 @@ def test_every_page_says_that_it_is_for_research_only() -> None:
         assert "Research use only." in page.extract_text()
 
 
+def test_what_a_check_asks_for_breaks_into_lines() -> None:
+    """Asked for in a sentence, it ran over the page's right edge."""
+    asked = "inside all known ranges, or outside of one by no more than its own width (fail > 1)"
+    long = check().model_copy(update={"threshold": asked})
+    document = pdf_of(report(BOXES, quality=(long,)))[0]
+
+    assert asked in text_of(document)
+    assert all(asked not in page.extract_text() for page in PdfReader(BytesIO(document)).pages)
+
+
+def test_the_checks_stay_together() -> None:
+    """Half of a table on a page that is else empty is hard to read, and easily lost."""
+    document = pdf_of(report(BOXES[:1], quality=tuple(check() for _ in range(15))))[0]
+    pages = [page.extract_text() for page in PdfReader(BytesIO(document)).pages]
+
+    (page,) = [page for page in pages if "Quality checks\n" in page]
+    assert page.count("Passed") == 15
+    assert f"of\n{len(pages)}" in page or f"of {len(pages)}" in page
+
+
 def test_the_classes_are_no_verdict(two_lesions: tuple[Report, str]) -> None:
     _, text = two_lesions
 
@@ -246,7 +266,7 @@ def test_no_lesion_is_a_result_of_its_own() -> None:
 
     assert "This is a result, not an error" in text
     assert "No lesion is outlined, since none was found" in text
-    assert "Where they lie" not in text
+    assert "Where lesions lie" not in text
 
 
 def test_checks_have_words_and_advice(two_lesions: tuple[Report, str]) -> None:

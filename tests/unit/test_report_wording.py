@@ -25,7 +25,9 @@ def test_numbers_are_written_for_people(value: float, digits: int, text: str) ->
     assert wording.number(value, digits) == text
 
 
-@pytest.mark.parametrize(("ml", "text"), [(0.0, "0.00"), (0.243, "0.24"), (12.32, "12.3")])
+@pytest.mark.parametrize(
+    ("ml", "text"), [(0.0, "0.00"), (0.002, "< 0.01"), (0.243, "0.24"), (12.32, "12.3")]
+)
 def test_small_volumes_keep_their_digits(ml: float, text: str) -> None:
     assert wording.millilitres(ml) == text
 
@@ -41,9 +43,24 @@ def test_a_time_that_is_none_is_left_as_it_is() -> None:
 def test_one_lesion_is_not_spoken_of_in_the_plural() -> None:
     case = report([RIGHT_LESION])
 
-    assert wording.headline(case) == "1 lesion, 0.22 ml in all"
+    assert wording.headline(case) == "1 lesion, 0.22 ml"
     assert wording.summary(case).startswith("The lesion measures 0.22 ml")
     assert "By place" not in wording.summary(case)
+
+
+def test_a_lesion_of_few_voxels_is_not_said_to_be_nothing() -> None:
+    """A lesion of 0.00 ml that takes up 0.00 % of the brain makes a reader doubt the rest."""
+    case = report([RIGHT_LESION])
+    lesion = case.lesions[0].model_copy(update={"volume_mm3": 3.27})
+    totals = case.totals.model_copy(
+        update={"lesion_volume_ml": 0.00327, "lesion_load_percent": 0.0003}
+    )
+    case = case.model_copy(update={"lesions": (lesion,), "totals": totals})
+
+    assert wording.headline(case) == "1 lesion, 3.3 mm³"
+    assert wording.summary(case).startswith(
+        "The lesion measures 3.3 mm³ and takes up less than 0.01 % of a brain"
+    )
 
 
 def test_several_lesions_name_the_largest() -> None:
