@@ -12,7 +12,8 @@ What is said to the service stands once, in `requests.py`; the two classes only 
 """
 
 from dlb_core.client.asynchronous import AsyncDlbClient
+from dlb_core.client.case import Case, case_of
 from dlb_core.client.synchronous import DlbClient
 from dlb_core.client.transfers import ByteCallback, ignore_bytes
 
-__all__ = ["AsyncDlbClient", "ByteCallback", "DlbClient", "ignore_bytes"]
+__all__ = ["AsyncDlbClient", "ByteCallback", "Case", "DlbClient", "case_of", "ignore_bytes"]

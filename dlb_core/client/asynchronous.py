@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 
 from dlb_core.client.answers import connection_errors
-from dlb_core.client.case import case_of
+from dlb_core.client.case import Case, case_of
 from dlb_core.client.requests import Requests
 from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, Step, resume
 from dlb_core.client.synchronous import ATTEMPTS, TIMEOUT, all_files, authorization
@@ -25,6 +25,11 @@ from dlb_core.documents import (
     ResultsDocument,
 )
 from dlb_core.errors import ServiceUnreachable
+from dlb_core.longitudinal.requests import (
+    ComparisonChoices,
+    ComparisonDocument,
+    ComparisonRequest,
+)
 
 T = TypeVar("T")
 
@@ -140,6 +145,75 @@ class AsyncDlbClient:
         """Fetch files of a successful job, as `DlbClient.download` does."""
         flow = self._requests.download(job_id, folder, wanted=wanted, on_bytes=on_bytes)
         return await self._run(flow)
+
+    async def compare(
+        self,
+        first: UUID,
+        second: UUID,
+        *,
+        label: str = "",
+        ignore_differences: bool = False,
+        idempotency_key: str | None = None,
+    ) -> ComparisonDocument:
+        """Have two successful jobs of one person compared, as `DlbClient.compare` does."""
+        request = ComparisonRequest(
+            first=first, second=second, label=label, ignore_differences=ignore_differences
+        )
+        return await self._run(self._requests.compare(request, idempotency_key))
+
+    async def compare_scans(
+        self,
+        first: Case,
+        second: Case,
+        *,
+        label: str = "",
+        ignore_differences: bool = False,
+        options: SegmentationOptions | None = None,
+        priority: Priority = Priority.ROUTINE,
+        idempotency_key: str | None = None,
+        on_bytes: ByteCallback = ignore_bytes,
+    ) -> ComparisonDocument:
+        """Upload two visits' scans, as `DlbClient.compare_scans` does."""
+        flow = self._requests.compare_scans(
+            (first, second),
+            ComparisonChoices(label=label, ignore_differences=ignore_differences),
+            options=options,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            on_bytes=on_bytes,
+        )
+        return await self._run(flow)
+
+    async def comparison(self, comparison_id: UUID) -> ComparisonDocument:
+        """Ask how a comparison stands."""
+        return await self._run(self._requests.comparison(comparison_id))
+
+    async def wait_for_comparison(
+        self,
+        comparison_id: UUID,
+        *,
+        on_change: Callable[[ComparisonDocument], None] = lambda _: None,
+    ) -> ComparisonDocument:
+        """Wait for a comparison's end; returns its last document, whatever the end was."""
+        return await self._run(self._requests.wait_for_comparison(comparison_id, on_change))
+
+    async def download_comparison(
+        self,
+        comparison_id: UUID,
+        folder: Path,
+        *,
+        wanted: Callable[[str], bool] = all_files,
+        on_bytes: ByteCallback = ignore_bytes,
+    ) -> list[Path]:
+        """Fetch files of a successful comparison, as `download` does those of a job."""
+        flow = self._requests.download_comparison(
+            comparison_id, folder, wanted=wanted, on_bytes=on_bytes
+        )
+        return await self._run(flow)
+
+    async def remove_comparison(self, comparison_id: UUID) -> None:
+        """Delete a comparison, whatever its state; its jobs stay."""
+        await self._run(self._requests.remove_comparison(comparison_id))
 
     async def make_batch(
         self, manifest: BatchRequest, *, idempotency_key: str | None = None

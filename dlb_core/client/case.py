@@ -17,9 +17,22 @@ class Case:
 
 
 def case_of(
-    *, t1w: Path | None, flair: Path | None, study: Path | None, series: NamedSeries | None
+    *,
+    t1w: Path | None = None,
+    flair: Path | None = None,
+    study: Path | None = None,
+    series: NamedSeries | None = None,
 ) -> Case:
     """Make a case of what was given.
+
+    Parameters
+    ----------
+    t1w, flair : Path, optional
+        NIfTI files, or zip archives of DICOM files.
+    study : Path, optional
+        In place of these two: one zip archive of DICOM files that holds both series.
+    series : NamedSeries, optional
+        Of DICOM: series that are to be taken, whatever the rules would choose.
 
     Raises
     ------

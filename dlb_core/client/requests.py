@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
@@ -11,7 +12,14 @@ from dlb_core.client.answers import below, parse, retry_after
 from dlb_core.client.case import Case
 from dlb_core.client.steps import Call, Fetch, Flow, Form, Item, Pause, once, patiently
 from dlb_core.client.transfers import ByteCallback, PartialFile
-from dlb_core.contracts import FINAL_STATES, JobState, Priority, SegmentationOptions
+from dlb_core.contracts import (
+    ENDED_COMPARISONS,
+    FINAL_STATES,
+    JobState,
+    Message,
+    Priority,
+    SegmentationOptions,
+)
 from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import (
     API,
@@ -24,17 +32,27 @@ from dlb_core.documents import (
     ResultsDocument,
 )
 from dlb_core.errors import ServiceUnreachable
+from dlb_core.longitudinal.naming import VISITS
+from dlb_core.longitudinal.requests import (
+    ComparisonChoices,
+    ComparisonDocument,
+    ComparisonRequest,
+)
 
+COMPARISONS = f"{API}/comparisons"
 MAX_POLL_S = 10.0
 AWAY_POLLS = 30
 """Polls in a row that may fail before `watch` gives up: a restart is not the end of a job."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A job's document, and what its answer said about asking again."""
+Document = TypeVar("Document", JobDocument, ComparisonDocument)
 
-    job: JobDocument
+
+@dataclass(frozen=True, slots=True)
+class _Seen(Generic[Document]):
+    """A document, and what its answer said about asking again."""
+
+    document: Document
     etag: str
     retry_after_s: float
 
@@ -61,15 +79,9 @@ class Requests:
         on_bytes: ByteCallback,
     ) -> Flow[JobDocument]:
         """Send a case; the key makes one job of all attempts."""
-        texts = {
-            "options": (
-                (options or SegmentationOptions()).model_dump_json(),
-                "application/json",
-            ),
-            "priority": (priority.value, "text/plain"),
-        }
+        texts = _texts_of(options, priority)
         if case.series != NamedSeries():
-            texts["series"] = (case.series.model_dump_json(), "application/json")
+            texts["series"] = _json_part(case.series)
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         call = Call("POST", f"{API}/jobs", headers, Form(case.images, texts, on_bytes))
         return parse((yield from patiently(lambda: call, self.attempts)), JobDocument)
@@ -92,13 +104,13 @@ class Requests:
 
     def watch(self, job_id: UUID) -> Flow[None]:
         """Yield a job each time it has changed, until it has ended."""
-        seen = yield from self._poll(job_id, None)
-        yield Item(seen.job)
-        while seen.job.state not in FINAL_STATES:
-            yield Pause(min(seen.retry_after_s, MAX_POLL_S))
-            latest = yield from self._poll_patiently(job_id, seen)
+        path = _job_path(job_id)
+        seen = yield from self._poll(path, JobDocument, None)
+        yield Item(seen.document)
+        while seen.document.state not in FINAL_STATES:
+            latest = yield from self._next(path, JobDocument, seen)
             if latest.etag != seen.etag:
-                yield Item(latest.job)
+                yield Item(latest.document)
             seen = latest
 
     def cancel(self, job_id: UUID) -> Flow[JobDocument | None]:
@@ -125,6 +137,80 @@ class Requests:
         """Fetch a job's files."""
         results = yield from self.results(job_id)
         entries = [entry for entry in results.artefacts if wanted(entry.name)]
+        return (yield from self._download(entries, folder, on_bytes))
+
+    def compare(
+        self, request: ComparisonRequest, idempotency_key: str | None
+    ) -> Flow[ComparisonDocument]:
+        """Have two jobs compared; the key makes one comparison of all attempts."""
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": idempotency_key or uuid4().hex,
+        }
+        content = request.model_dump_json().encode()
+        call = Call("POST", COMPARISONS, headers, content=content)
+        return parse((yield from patiently(lambda: call, self.attempts)), ComparisonDocument)
+
+    def compare_scans(
+        self,
+        cases: tuple[Case, Case],
+        choices: ComparisonChoices,
+        *,
+        options: SegmentationOptions | None,
+        priority: Priority,
+        idempotency_key: str | None,
+        on_bytes: ByteCallback,
+    ) -> Flow[ComparisonDocument]:
+        """Send two visits' scans; the key makes two jobs and one comparison of all attempts."""
+        texts = _texts_of(options, priority) | {"comparison": _json_part(choices)}
+        images: dict[str, Path] = {}
+        for visit, case in zip(VISITS, cases, strict=True):
+            images |= {f"{visit}_{part}": path for part, path in case.images.items()}
+            if case.series != NamedSeries():
+                texts[f"{visit}_series"] = _json_part(case.series)
+        headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
+        call = Call("POST", COMPARISONS, headers, Form(images, texts, on_bytes))
+        return parse((yield from patiently(lambda: call, self.attempts)), ComparisonDocument)
+
+    def comparison(self, comparison_id: UUID) -> Flow[ComparisonDocument]:
+        """Read a comparison."""
+        return parse((yield from self._read(_comparison_path(comparison_id))), ComparisonDocument)
+
+    def wait_for_comparison(
+        self, comparison_id: UUID, on_change: Callable[[ComparisonDocument], None]
+    ) -> Flow[ComparisonDocument]:
+        """Poll a comparison to its end."""
+        path = _comparison_path(comparison_id)
+        seen = yield from self._poll(path, ComparisonDocument, None)
+        on_change(seen.document)
+        while seen.document.state not in ENDED_COMPARISONS:
+            latest = yield from self._next(path, ComparisonDocument, seen)
+            if latest.etag != seen.etag:
+                on_change(latest.document)
+            seen = latest
+        return seen.document
+
+    def download_comparison(
+        self,
+        comparison_id: UUID,
+        folder: Path,
+        *,
+        wanted: Callable[[str], bool],
+        on_bytes: ByteCallback,
+    ) -> Flow[list[Path]]:
+        """Fetch a comparison's files; there are none before it is successful."""
+        document = yield from self.comparison(comparison_id)
+        entries = [entry for entry in document.artefacts if wanted(entry.name)]
+        return (yield from self._download(entries, folder, on_bytes))
+
+    def remove_comparison(self, comparison_id: UUID) -> Flow[None]:
+        """Delete a comparison; sent once, for it is gone after the first time."""
+        yield from once(Call("DELETE", _comparison_path(comparison_id)))
+
+    def _download(
+        self, entries: list[ArtefactDocument], folder: Path, on_bytes: ByteCallback
+    ) -> Flow[list[Path]]:
+        """Fetch files, one after another."""
         total = sum(entry.size_bytes for entry in entries)
         folder.mkdir(parents=True, exist_ok=True)
         paths, before = [], 0
@@ -180,26 +266,50 @@ class Requests:
     def _read(self, path: str) -> Flow[httpx.Response]:
         return (yield from patiently(lambda: Call("GET", path), self.attempts))
 
-    def _poll(self, job_id: UUID, seen: _Seen | None) -> Flow[_Seen]:
-        """Read a job's document, unless it has not changed."""
+    def _poll(
+        self, path: str, kind: type[Document], seen: _Seen[Document] | None
+    ) -> Flow[_Seen[Document]]:
+        """Read a document, unless it has not changed."""
         headers = {} if seen is None else {"If-None-Match": seen.etag}
-        answer = yield from once(Call("GET", _job_path(job_id), headers))
+        answer = yield from once(Call("GET", path, headers))
         unchanged = answer.status_code == httpx.codes.NOT_MODIFIED
         return _Seen(
-            job=seen.job if unchanged and seen is not None else parse(answer, JobDocument),
+            document=seen.document if unchanged and seen is not None else parse(answer, kind),
             etag=answer.headers.get("ETag", ""),
             retry_after_s=retry_after(answer) or 1.0,
         )
 
-    def _poll_patiently(self, job_id: UUID, seen: _Seen) -> Flow[_Seen]:
-        """Poll; while the service is away, wait for it."""
+    def _next(
+        self, path: str, kind: type[Document], seen: _Seen[Document]
+    ) -> Flow[_Seen[Document]]:
+        """Poll, as soon as the service has asked for; while it is away, wait for it."""
+        yield Pause(min(seen.retry_after_s, MAX_POLL_S))
         for _ in range(AWAY_POLLS):
             try:
-                return (yield from self._poll(job_id, seen))
+                return (yield from self._poll(path, kind, seen))
             except ServiceUnreachable as error:
                 yield Pause(max(seen.retry_after_s, error.retry_after_s or 0.0))
-        return (yield from self._poll(job_id, seen))
+        return (yield from self._poll(path, kind, seen))
 
 
 def _job_path(job_id: UUID) -> str:
     return f"{API}/jobs/{job_id}"
+
+
+def _comparison_path(comparison_id: UUID) -> str:
+    return f"{COMPARISONS}/{comparison_id}"
+
+
+def _json_part(document: Message) -> tuple[str, str]:
+    """A part of a form: its text, and what that is."""
+    return document.model_dump_json(), "application/json"
+
+
+def _texts_of(
+    options: SegmentationOptions | None, priority: Priority
+) -> dict[str, tuple[str, str]]:
+    """What is said of scans, whatever they are for."""
+    return {
+        "options": _json_part(options or SegmentationOptions()),
+        "priority": (priority.value, "text/plain"),
+    }

@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 
 from dlb_core.client.answers import connection_errors
-from dlb_core.client.case import case_of
+from dlb_core.client.case import Case, case_of
 from dlb_core.client.requests import Requests
 from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, Step, resume
 from dlb_core.client.transfers import ByteCallback, ignore_bytes, opened_form
@@ -24,6 +24,11 @@ from dlb_core.documents import (
     ResultsDocument,
 )
 from dlb_core.errors import ServiceUnreachable
+from dlb_core.longitudinal.requests import (
+    ComparisonChoices,
+    ComparisonDocument,
+    ComparisonRequest,
+)
 
 TIMEOUT = httpx.Timeout(30.0, read=120.0)
 """Reading waits longer: after an upload the service checks and stores the images."""
@@ -210,6 +215,100 @@ class DlbClient:
             A file's digest is not the one announced.
         """
         return self._run(self._requests.download(job_id, folder, wanted=wanted, on_bytes=on_bytes))
+
+    def compare(
+        self,
+        first: UUID,
+        second: UUID,
+        *,
+        label: str = "",
+        ignore_differences: bool = False,
+        idempotency_key: str | None = None,
+    ) -> ComparisonDocument:
+        """Have two successful jobs of one person compared.
+
+        Parameters
+        ----------
+        first, second : UUID
+            Jobs of the earlier and of the later visit.
+        label : str
+            Printed on the report.
+        ignore_differences : bool
+            Go on where a check says that the visits cannot be compared.
+        idempotency_key : str, optional
+            What is asked for with one key is one comparison, also across restarts of the caller;
+            a new key for each call if left out.
+        """
+        request = ComparisonRequest(
+            first=first, second=second, label=label, ignore_differences=ignore_differences
+        )
+        return self._run(self._requests.compare(request, idempotency_key))
+
+    def compare_scans(
+        self,
+        first: Case,
+        second: Case,
+        *,
+        label: str = "",
+        ignore_differences: bool = False,
+        options: SegmentationOptions | None = None,
+        priority: Priority = Priority.ROUTINE,
+        idempotency_key: str | None = None,
+        on_bytes: ByteCallback = ignore_bytes,
+    ) -> ComparisonDocument:
+        """Upload two visits' scans: two jobs, and a comparison that begins once they have ended.
+
+        Parameters
+        ----------
+        first, second : Case
+            Scans of the earlier and of the later visit: `case_of(t1w=..., flair=...)`.
+        label, ignore_differences, idempotency_key
+            As `compare` has them.
+        options, priority
+            Of both jobs.
+        on_bytes : ByteCallback
+            Told how much of the images has been sent.
+        """
+        flow = self._requests.compare_scans(
+            (first, second),
+            ComparisonChoices(label=label, ignore_differences=ignore_differences),
+            options=options,
+            priority=priority,
+            idempotency_key=idempotency_key,
+            on_bytes=on_bytes,
+        )
+        return self._run(flow)
+
+    def comparison(self, comparison_id: UUID) -> ComparisonDocument:
+        """Ask how a comparison stands."""
+        return self._run(self._requests.comparison(comparison_id))
+
+    def wait_for_comparison(
+        self,
+        comparison_id: UUID,
+        *,
+        on_change: Callable[[ComparisonDocument], None] = lambda _: None,
+    ) -> ComparisonDocument:
+        """Wait for a comparison's end; returns its last document, whatever the end was."""
+        return self._run(self._requests.wait_for_comparison(comparison_id, on_change))
+
+    def download_comparison(
+        self,
+        comparison_id: UUID,
+        folder: Path,
+        *,
+        wanted: Callable[[str], bool] = all_files,
+        on_bytes: ByteCallback = ignore_bytes,
+    ) -> list[Path]:
+        """Fetch files of a successful comparison, as `download` does those of a job."""
+        flow = self._requests.download_comparison(
+            comparison_id, folder, wanted=wanted, on_bytes=on_bytes
+        )
+        return self._run(flow)
+
+    def remove_comparison(self, comparison_id: UUID) -> None:
+        """Delete a comparison, whatever its state; its jobs stay."""
+        self._run(self._requests.remove_comparison(comparison_id))
 
     def make_batch(
         self, manifest: BatchRequest, *, idempotency_key: str | None = None
