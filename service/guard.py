@@ -9,24 +9,28 @@ from datetime import date
 from functools import partial
 from urllib.parse import urlsplit
 
-from anyio import CancelScope
+from anyio import CancelScope, CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dlb_core.errors import DlbError, Forbidden, RateLimited, Unauthenticated
 from dlb_core.longitudinal.naming import VISITS
+from dlb_core.jobs.keys import PREFIX
 from dlb_core.loopback import is_loopback
 from service import comparison_intake, errors
 from service.authentication import is_basic, require_role
 from service.callers import ANONYMOUS, Caller
 from service.dependencies import Services, services_of
 from service.gate import Gate
+from service.lanes import Lane
 from service.uploads import MULTIPART
 
 PUBLIC = re.compile(r"/|/(health|viewer)/.*|/v1/jobs/[^/]+/view")
 """Whoever watches over the service need not have a key; nor do the pages, which hold no data and
 ask for the key themselves."""
+TOKENS = Lane("tokens", 8)
+"""Threads in which identity providers' tokens are checked."""
 
 
 def passes_unasked(scope: Scope) -> bool:
@@ -94,7 +98,9 @@ async def _admit(request: Request, services: Services) -> Caller:
     gate = services.gate
     try:
         authorization = request.headers.get("Authorization")
-        caller = await run_sync(gate.authenticator.authenticate, authorization)
+        caller = await run_sync(
+            gate.authenticator.authenticate, authorization, limiter=_lane(authorization)
+        )
     except Unauthenticated:
         _count_failure(request, gate)
         raise
@@ -111,6 +117,13 @@ async def _admit(request: Request, services: Services) -> Caller:
     request.state.caller = caller
     require_role(caller, request.method)
     return caller
+
+
+def _lane(authorization: str | None) -> CapacityLimiter | None:
+    """Keep tokens, whose provider may be slow to tell its keys, from holding up all else."""
+    scheme, _, credentials = (authorization or "").partition(" ")
+    is_token = scheme.lower() == "bearer" and not credentials.startswith(f"{PREFIX}_")
+    return TOKENS.limiter() if is_token else None
 
 
 def _count_failure(request: Request, gate: Gate) -> None:

@@ -5,6 +5,7 @@ Nothing is asked of the provider but its public keys, its JWK set, from a file o
 
 import hashlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -28,8 +29,12 @@ FRESH_S = 3600.0
 """The set is read again after so long."""
 SEARCHED_EVERY_S = 60.0
 """It is read again for an unknown key at most so often: anyone can make tokens that name one."""
+RETRIED_EVERY_S = 5.0
+"""Where it was never read, it is asked for again at most so often: whoever waits holds a thread."""
 TIMEOUT_S = 5.0
 MAX_SET_BYTES = 1 << 20
+logger = logging.getLogger(__name__)
+
 ROLES = {f"dlb-{role}": role for role in Role}
 """Value of the roles claim -> role. Prefixed: other programs have an "admin" too."""
 
@@ -75,11 +80,11 @@ class KeySet:
             The set cannot be read, and was not before.
         """
         with self._lock:
-            if self._is_older_than(FRESH_S) or (
-                self._pick(key_id) is None and self._is_older_than(SEARCHED_EVERY_S)
-            ):
+            if self._is_due(key_id):
                 self._renew()
             found = self._pick(key_id)
+        if not self._keys:
+            raise StoreUnavailable("the identity provider's keys cannot be read: try again later")
         if found is None:
             raise Unauthenticated("the token is signed with a key that its provider does not list")
         return found
@@ -89,8 +94,14 @@ class KeySet:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id)
 
-    def _is_older_than(self, seconds: float) -> bool:
-        return self._read_at is None or self._clock() - self._read_at > seconds
+    def _is_due(self, key_id: str | None) -> bool:
+        """Whether to read the set before this key is looked for in it."""
+        if self._read_at is None:
+            return True
+        age_s = self._clock() - self._read_at
+        if not self._keys:
+            return age_s > RETRIED_EVERY_S
+        return age_s > FRESH_S or (self._pick(key_id) is None and age_s > SEARCHED_EVERY_S)
 
     def _renew(self) -> None:
         """Read the set anew; the old one stays while that fails."""
@@ -98,10 +109,7 @@ class KeySet:
             content = json.loads(self._read())
             keys = jwt.PyJWKSet.from_dict(content if isinstance(content, dict) else {}).keys
         except (OSError, ValueError, httpx.HTTPError, jwt.PyJWTError) as error:
-            if not self._keys:
-                raise StoreUnavailable(
-                    "the identity provider's keys cannot be read: try again later"
-                ) from error
+            logger.warning("key_set_unreadable", extra={"cause": type(error).__name__})
         else:
             self._keys = {key.key_id: key for key in keys}
         self._read_at = self._clock()

@@ -1,9 +1,12 @@
 """Tokens of an identity provider: taken only if signed by it, for us, and for now."""
 
 import base64
+import contextlib
 import hmac
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,8 @@ from service_kit import service
 from dlb_core.contracts import Role
 from dlb_core.errors import BadOption, StoreUnavailable, Unauthenticated
 from service.oidc import (
+    MAX_SET_BYTES,
+    RETRIED_EVERY_S,
     SEARCHED_EVERY_S,
     KeySet,
     Provider,
@@ -207,8 +212,50 @@ def test_a_provider_that_is_away_locks_nobody_out_whose_key_is_known() -> None:
 
     never = Provided()
     never.text = ""
-    with pytest.raises(StoreUnavailable):
-        never.keys.find("a")
+    for _ in range(10):
+        with pytest.raises(StoreUnavailable):
+            never.keys.find("a")
+    assert never.reads == 1, "each of them would wait for the provider"
+    never.text = jwk_set(a=KEY)
+    never.now += RETRIED_EVERY_S + 1
+    assert never.keys.find("a").key_id == "a"
+
+
+class _Provider(BaseHTTPRequestHandler):
+    """Serves a key set, and other things than a key set."""
+
+    def do_GET(self) -> None:
+        """Answer by the path."""
+        good = jwk_set(a=KEY).encode()
+        bodies = {"/keys": good, "/long": good + b" " * (MAX_SET_BYTES + 1)}
+        self.send_response(200 if self.path in bodies else 302)
+        self.send_header("Location", "/keys")
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(bodies.get(self.path, b""))
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(("path", "good"), [("keys", True), ("long", False), ("moved", False)])
+def test_keys_are_fetched_from_the_providers_own_address(path: str, good: bool) -> None:
+    """From there alone, and no more of them than there can be."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Provider)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/{path}"
+        check = open_verifier(Provider(ISSUER, AUDIENCE, url, "roles"))
+        if good:
+            assert check.verify(token(claims())).role is Role.SUBMIT
+        else:
+            with pytest.raises(StoreUnavailable):
+                check.verify(token(claims()))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.mark.parametrize(
