@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dlb_core.errors import DlbError, Forbidden, RateLimited, Unauthenticated
-from dlb_core.longitudinal.naming import VISITS
 from dlb_core.jobs.keys import PREFIX
+from dlb_core.longitudinal.naming import VISITS
 from dlb_core.loopback import is_loopback
 from service import comparison_intake, errors
 from service.authentication import is_basic, require_role
