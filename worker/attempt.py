@@ -142,7 +142,7 @@ class Attempt:
         except FileNotFoundError:
             return _failed(InputsGone("the job's images are no longer kept"), transient=False)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             return _failed(DiskFull(DISK_FULL), transient=True)
         return None if verdict is Verdict.GO_ON else verdict

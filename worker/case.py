@@ -87,7 +87,7 @@ def _outcome(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> S
             input_at_fault=isinstance(error, InputError),
         )
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return Failed(code=DiskFull.code, message=DISK_FULL, transient=True)
         if error.errno == errno.ENOMEM:
             return _out_of_memory()

@@ -3,8 +3,9 @@
 It has the signature, the progress and the artefacts' manners of the real one, without its
 minutes. The options' label asks for more: `pace-0.05` sleeps between its 75 steps, `crash`
 kills its own process in the middle and leaves a temporary file, `segv` crashes it, `leak` fails
-with a path in its message, `full` finds the disk full, `greedy` asks for more memory than there
-is, `deaf` hangs in a stage and hears nothing, `late` hangs until it is told to stop.
+with a path in its message, `full` finds the disk full, `quota` its share of it, `greedy` asks for
+more memory than there is, `deaf` hangs in a stage and hears nothing, `late` hangs until it is told
+to stop.
 """
 
 import errno
@@ -86,6 +87,8 @@ def _misbehave(label: str) -> None:
         time.sleep(600)
     if label == "leak":
         raise RuntimeError("cannot open /home/secret/patient.nii")
+    if label == "quota":
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
     if label == "full":
         raise OSError(errno.ENOSPC, "No space left on device")
 

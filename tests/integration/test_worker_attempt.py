@@ -102,6 +102,7 @@ def test_a_case_that_hears_nothing_is_ended_at_the_hard_limit(bench: Bench) -> N
         ("crash", "case-killed", "killed"),
         ("greedy", "out-of-memory", "memory"),
         ("leak", "internal-error", "RuntimeError"),
+        ("quota", "disk-full", "no room"),
     ],
 )
 def test_each_way_to_die_has_its_own_cause(bench: Bench, label: str, code: str, words: str) -> None:
