@@ -3,12 +3,13 @@
 The classes are those of the MAGNIMS and McDonald criteria; the rules are geometric, are declared in
 `LocationRules`, and are tried in this order:
 
-1. infratentorial: at least half of the lesion lies in brainstem or cerebellum;
+1. infratentorial: at least half of the lesion lies in brainstem or cerebellum, or around them;
 2. periventricular: a voxel of it comes within 3 mm of a lateral ventricle;
 3. juxtacortical (or cortical): a voxel of it comes within 2 mm of the cerebral cortex;
 4. deep white matter: everything else, lesions of deep grey matter too.
 
-Infratentorial brain is the template's, carried to the patient by the affine. Ventricles are the
+Infratentorial brain is the template's, carried to the patient by the affine, with what lies around
+it: not in the template's tissue, and nearer to it than to the rest of the brain. Ventricles are the
 patient's own fluid near the template's, since they widen with the disease; cortex is what looks
 like grey matter on the patient's T1w where the template allows cortex, lesions left out.
 Distances are between voxel centres, in mm of the patient's own space: neighbours are about 1 mm
@@ -74,7 +75,7 @@ class Landmarks:
     cortex: Mask
     """Cerebral cortex."""
     infratentorial: Mask
-    """Brainstem and cerebellum."""
+    """Brainstem and cerebellum, with their surroundings."""
 
 
 class Locator:
@@ -177,7 +178,7 @@ def patient_landmarks(
     grey = atlas.possible_cortex & (t1w >= GREY_T1W[0]) & (t1w <= GREY_T1W[1]) & ~lesions
     # A lesion's blurred rim is grey too, but only a voxel thick.
     cortex = _own_or(ndimage.binary_opening(grey, np.ones((2, 2, 2))), atlas.cortex)
-    return Landmarks(ventricles & ~lesions, cortex, atlas.infratentorial)
+    return Landmarks(ventricles & ~lesions, cortex, atlas.posterior_fossa)
 
 
 def _own_ventricles(

@@ -10,6 +10,8 @@ Made by rule from the installed template, so that nothing is shipped or download
 - **Infratentorial**: cerebellum by a watershed from hand-set seeds on either side of the
   tentorium, over a landscape that is high where tissue is not; the brainstem as the tissue below a
   plane from the posterior commissure to behind the mammillary bodies.
+- **Posterior fossa**: these, and below the midbrain what is no tissue and lies nearer to them than
+  to the rest of the brain, since only an affine joins template and patient.
 
 Coordinates are MNI152 world mm, given for the right side and mirrored: the template is symmetric.
 They were set and checked by eye on it (docs/report.md).
@@ -99,6 +101,9 @@ _BRAINSTEM_BOXES = (((-17, 17), (-44, -8), (-72, -7)), ((-9, 9), (-40, -20), (-7
 _BRAINSTEM_PLANE = ((-28, -1), (-10, -14))
 """(y, z) of the posterior commissure and of behind the mammillary bodies."""
 
+_TOP_OF_FOSSA_MM = -15
+"""Below the midbrain: further up, what lies between the tissues may be the thalamus's."""
+
 _SMALLEST_CORTEX_MM3 = 5000
 _DEEP_GREY_BOXES = (
     ((-24, 24), (-24, 14), (-14, -8)),
@@ -123,6 +128,8 @@ class LocationAtlas:
     """Where it may be."""
     infratentorial: Mask
     """Brainstem and cerebellum."""
+    posterior_fossa: Mask
+    """These with their surroundings."""
 
 
 @cache
@@ -146,6 +153,7 @@ def location_atlas() -> LocationAtlas:
         _cortex(template, infratentorial, LIKELY),
         _cortex(template, infratentorial, POSSIBLE),
         infratentorial,
+        _posterior_fossa(template, infratentorial),
     )
     for mask in masks:
         mask.setflags(write=False)
@@ -202,6 +210,22 @@ def _cerebellum(template: Template) -> Mask:
     mask[:, :, :top] = fine[: MNI_GRID.shape[0], : MNI_GRID.shape[1], :top]
     # Doubling moved the edge by one voxel to one side.
     return (mask | mask[::-1]) & (template.t1w > 0)
+
+
+def _posterior_fossa(template: Template, infratentorial: Mask) -> Mask:
+    """Every second voxel is enough here, too."""
+    part = np.s_[::2, ::2, : _index((0, 0, 0))[2] : 2]
+    tissue = template.grey_matter[part] + template.white_matter[part] >= 0.5
+    tissue |= infratentorial[part]
+    nearest = ndimage.distance_transform_edt(~tissue, return_distances=False, return_indices=True)
+    around = infratentorial[part][tuple(nearest)] & ~tissue
+    fine = around.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    top = _index((0, 0, _TOP_OF_FOSSA_MM))[2]
+    mask = infratentorial.copy()
+    mask[:, :, :top] |= fine[: MNI_GRID.shape[0], : MNI_GRID.shape[1], :top]
+    # Doubling moved the edge, and may have taken tissue of the brain above with it.
+    above = (template.grey_matter + template.white_matter >= 0.5) & ~infratentorial
+    return (mask | mask[::-1]) & ~above
 
 
 def _tube(points: tuple[PointMm, ...]) -> Mask:

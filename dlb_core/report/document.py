@@ -116,7 +116,7 @@ class LocationRules(Message):
     """The rules that made the classes, in this order; distances between voxel centres."""
 
     infratentorial_share: Annotated[
-        Share, Field(description="infratentorial: at least this share of it lies there")
+        Share, Field(description="infratentorial: at least this share of it lies there or around")
     ] = 0.5
     periventricular_mm: Annotated[
         float, Field(gt=0, description="periventricular: comes this near a lateral ventricle")

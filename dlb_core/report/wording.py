@@ -124,7 +124,7 @@ def location_rules(rules: LocationRules) -> dict[Location, str]:
         Location.JUXTACORTICAL: "else: comes within "
         f"{measured(rules.juxtacortical_mm)} mm of the cerebral cortex",
         Location.INFRATENTORIAL: f"{number(100 * rules.infratentorial_share)} % or more in "
-        "brainstem and cerebellum; asked first",
+        "or around brainstem and cerebellum; asked first",
         Location.DEEP_WHITE_MATTER: "everything else, deep grey matter too",
     }
 

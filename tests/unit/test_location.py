@@ -42,7 +42,7 @@ def atlas() -> LocationAtlas:
 @pytest.fixture(scope="module")
 def template_locator(atlas: LocationAtlas) -> Locator:
     """A patient who is the template."""
-    landmarks = Landmarks(atlas.ventricles, atlas.cortex, atlas.infratentorial)
+    landmarks = Landmarks(atlas.ventricles, atlas.cortex, atlas.posterior_fossa)
     return Locator(landmarks, t1w_to_mni=IDENTITY, rules=LocationRules())
 
 
@@ -110,9 +110,30 @@ def test_deep_grey_matter_is_no_cortex(atlas: LocationAtlas, name: str, centre: 
     assert not atlas.possible_cortex[tuple(ball(centre, 2).T)].any(), name
 
 
+@pytest.mark.parametrize(
+    ("name", "centre", "inside"),
+    [
+        ("beside the medulla", (-13, -28, -49), True),
+        ("before the pons", (11, -20, -43), True),
+        ("at the foramen magnum", (-8, -44, -68), True),
+        ("temporal pole", (-40, 8, -30), False),
+        ("fusiform gyrus", (40, -50, -16), False),
+        ("beside the amygdala", (30, -4, -20), False),
+        ("thalamus", (10, -18, 8), False),
+    ],
+)
+def test_what_lies_around_the_brainstem_is_no_deep_white_matter(
+    atlas: LocationAtlas, name: str, centre: PointMm, inside: bool
+) -> None:
+    """Seen in patients: marks on the vessels there, some centimetres from any hemisphere."""
+    share = atlas.posterior_fossa[tuple(ball(centre, 2).T)].mean()
+
+    assert share > 0.9 if inside else share < 0.1, name
+
+
 def test_both_sides_are_alike(atlas: LocationAtlas) -> None:
     """The template is symmetric; a lopsided atlas would be a slip of the hand."""
-    for mask in (atlas.ventricles, atlas.cortex, atlas.possible_cortex, atlas.infratentorial):
+    for mask in (atlas.ventricles, atlas.cortex, atlas.possible_cortex, atlas.posterior_fossa):
         assert np.array_equal(mask, mask[::-1])
 
 
