@@ -6,9 +6,10 @@ RUN python -m venv /opt/dlb
 ENV PATH=/opt/dlb/bin:$PATH
 WORKDIR /src
 # The libraries first: they change less often than the code, and weigh far more.
-COPY pyproject.toml requirements.lock ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > dependencies.txt \
-    && pip install --requirement dependencies.txt --constraint requirements.lock
+COPY pyproject.toml requirements.lock requirements-dev.lock ./
+# With the extra `otel`, which is small: traces are a setting away.
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['otel'], sep='\n')" > dependencies.txt \
+    && pip install --requirement dependencies.txt --constraint requirements.lock --constraint requirements-dev.lock
 COPY LICENSE README.md THIRD_PARTY.md ./
 COPY dlb_core dlb_core
 COPY service service

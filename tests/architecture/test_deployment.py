@@ -3,8 +3,10 @@
 import importlib.util
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -82,7 +84,10 @@ def test_what_a_container_starts_is_a_module_of_ours(text: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_a_containers_settings_are_known_and_usable(name: str) -> None:
     """A variable with a typing error is silently ignored: the default would be used."""
-    environment = image_environment() | OURS[name]["environment"]
+    environment = image_environment() | {
+        key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value)
+        for key, value in OURS[name]["environment"].items()
+    }
     given = {key for key in environment if key.startswith("DLB_")}
     kind = ServiceSettings if name == "api" else WorkerSettings
 
@@ -108,7 +113,21 @@ def test_only_pages_and_the_api_are_reachable_and_only_from_this_machine() -> No
     """Keys travel in plain HTTP: a proxy that speaks TLS must stand between."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
-    assert published == {"api": ["127.0.0.1:8000:8000"], "grafana": ["127.0.0.1:3000:3000"]}
+    assert published == {
+        "api": ["127.0.0.1:8000:8000"],
+        "grafana": ["127.0.0.1:3000:3000"],
+        "traces": ["127.0.0.1:16686:16686"],
+    }
+
+
+def test_traces_can_be_sent_where_the_compose_file_says() -> None:
+    """The image holds what sends them, and the address is that of a service there is."""
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert "otel" in extra
+    assert "['otel']" in "".join(arguments("RUN"))
+    for service in OURS.values():
+        host = urlsplit(service["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"]).hostname
+        assert host in SERVICES
 
 
 def test_the_files_that_monitoring_mounts_exist() -> None:
