@@ -11,10 +11,13 @@ from dlb_core.lesions import NEIGHBOURS_26
 from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.volume import Mask, Shape
 
-RIM_LOSS = (0.1, 0.45)
+RIM_LOSS = (0.1, 0.6)
 """Share of its contrast that a lesion has lost at its outline; drawn once a sample."""
-RIM_WIDTH_VOXELS = (1.0, 3.5)
+RIM_WIDTH_VOXELS = (1.0, 4.0)
 """Depth over which the contrast comes back."""
+CONFLUENT = 0.25
+"""Share of samples whose lesions are grown into one another, as in patients with many."""
+GROWTH_VOXELS = (1.0, 7.0)
 
 
 def soften(mask: NDArray[np.float32], sigma: float) -> Array:
@@ -53,10 +56,24 @@ def transplant(
     joined = np.zeros(host_white_matter.shape, dtype=np.float32)
     for donor in donors:
         np.maximum(joined, donor, out=joined)
+    if rng.random() < CONFLUENT:
+        joined = _grow(rng, joined)
     reach: Array = np.clip(ndimage.gaussian_filter(host_white_matter, 1.0) * 2 - 0.3, 0, 1)
     lesions: Array = soften(joined, float(rng.uniform(0.3, 0.8))) * reach.astype(np.float32)
     mask = lesions >= 0.5
     return PlacedLesions(_fade(rng, lesions, mask), mask)
+
+
+def _grow(rng: np.random.Generator, lesions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Let lesions grow, more in some places than in others; most donors have few and small ones.
+
+    Without it a network never sees a corpus callosum full of lesion, and takes it for healthy.
+    """
+    if not lesions.any():
+        return lesions
+    growth = rng.uniform(*GROWTH_VOXELS) * np.clip(smooth_field(rng, lesions.shape, 14) + 0.5, 0, 1)
+    grown: NDArray[np.float32] = ndimage.distance_transform_edt(lesions == 0) <= growth
+    return np.maximum(lesions, grown.astype(np.float32))
 
 
 def _fade(rng: np.random.Generator, lesions: Array, mask: Mask) -> Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import ndimage
 
-from dlb_core.synthesis.fields import Array, smooth_field, white_noise
+from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.synthesis.lesion_placement import LesionContrast, lesion_intensities
 from dlb_core.volume import Shape
 
@@ -28,6 +28,8 @@ class ContrastRanges:
     lesion_above_grey: float = 0.12
     """In FLAIR the core of a lesion is brighter than grey matter by at least this."""
     noise: Range = (0.01, 0.06)
+    noise_grain: Range = (1.0, 2.0)
+    """Voxels over which noise is smooth: images are resampled before they get here."""
     blur_sigma: Range = (0.3, 0.8)
     slice_thickness: Range = (1.0, 4.0)
     bias: Range = (0.0, 0.15)
@@ -93,7 +95,7 @@ def _add_bright_structures(rng: np.random.Generator, flair: Array, tissues: Arra
     flair = flair + inside * (rng.uniform(0.9, 1.6) - flair) * rng.uniform(0, 1)
     edge = np.clip(1.2 - ndimage.gaussian_filter(csf + grey + white, 1.5), 0, 1)
     rim = edge * np.clip(smooth_field(rng, shape, 8), 0, None) * rng.uniform(0, 0.8)
-    caps = _caps(rng, csf, white)
+    caps = _caps(rng, csf, white) + _lining(rng, csf, grey + white) + _seams(rng, tissues)
     cortex = grey * np.clip(smooth_field(rng, shape, 10) - 0.5, 0, None) * rng.uniform(0, 0.2)
     return np.asarray(flair + rim + caps + cortex, dtype=np.float32)
 
@@ -105,17 +107,37 @@ def _caps(rng: np.random.Generator, csf: Array, white: Array) -> Array:
     return np.asarray(white * near * places * rng.uniform(0, 0.4), dtype=np.float32)
 
 
+def _lining(rng: np.random.Generator, csf: Array, tissue: Array) -> Array:
+    """The ventricles' wall is thin and bright in places: no lesion."""
+    near = np.clip(2 * ndimage.gaussian_filter(csf, rng.uniform(0.7, 1.2)), 0, 1)
+    places = np.clip(smooth_field(rng, csf.shape, rng.uniform(5, 12)), 0, 1.5)
+    return np.asarray(tissue * near * places * rng.uniform(0, 0.6), dtype=np.float32)
+
+
+def _seams(rng: np.random.Generator, tissues: Array) -> Array:
+    """Thin bright sheets where tissues meet, as at fimbria, alveus and capsules: no lesion."""
+    _, grey, white = ndimage.gaussian_filter(tissues, (0, 0.7, 0.7, 0.7))
+    places = np.clip(smooth_field(rng, grey.shape, rng.uniform(5, 10)) - 0.7, 0, 1.2)
+    return np.asarray(4 * grey * white * places * rng.uniform(0, 0.7), dtype=np.float32)
+
+
 def _acquire(rng: np.random.Generator, image: Array, ranges: ContrastRanges, thick: bool) -> Array:
     """Blur, thick slices along one axis (mostly axial) and Rician-like noise."""
     image = ndimage.gaussian_filter(image, rng.uniform(*ranges.blur_sigma))
-    noise = rng.uniform(*ranges.noise)
-    real = image + noise * white_noise(rng, image.shape)
-    image = np.sqrt(real**2 + (noise * white_noise(rng, image.shape)) ** 2)
+    noise = rng.uniform(*ranges.noise) * uneven_noise_level(rng, image.shape)
+    grain = rng.uniform(*ranges.noise_grain)
+    real = image + noise * smooth_field(rng, image.shape, grain)
+    image = np.sqrt(real**2 + (noise * smooth_field(rng, image.shape, grain)) ** 2)
     if thick:
         axis = int(rng.choice(3, p=(0.15, 0.15, 0.7)))
         image = _thick_slices(image, axis, rng.uniform(*ranges.slice_thickness))
     acquired: Array = ndimage.gaussian_filter(image, rng.uniform(0.2, 0.5)).astype(np.float32)
     return acquired
+
+
+def uneven_noise_level(rng: np.random.Generator, shape: Shape) -> Array:
+    """Factor on noise: parallel imaging leaves several times more of it deep in the head."""
+    return np.asarray(np.exp(rng.uniform(0, 0.7) * smooth_field(rng, shape, 24)), np.float32)
 
 
 def _thick_slices(image: Array, axis: int, thickness: float) -> Array:

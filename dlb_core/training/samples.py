@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlb_core.errors import InputError
-from dlb_core.synthesis.fields import Array, smooth_field, white_noise
+from dlb_core.synthesis.fields import Array, smooth_field
 from dlb_core.synthesis.lesion_placement import (
     LesionContrast,
     PlacedLesions,
     lesion_intensities,
     transplant,
 )
-from dlb_core.synthesis.random_contrast import ContrastRanges, synthesise
+from dlb_core.synthesis.random_contrast import ContrastRanges, synthesise, uneven_noise_level
 from dlb_core.tiling import GRID_SHAPE, Location, NetworkLocation
 from dlb_core.training.cache import CachedCase
 from dlb_core.training.losses import IGNORED
@@ -269,7 +269,8 @@ class SampleMaker:
             gamma, amplitude = rng.uniform(0.7, 1.4), rng.uniform(0, 0.12)
             channel[:] = np.clip(channel, 0, None) ** gamma
             channel *= np.exp(amplitude * smooth_field(rng, shape, 48))
-            channel += rng.uniform(0, 0.04) * white_noise(rng, shape)
+            noise = rng.uniform(0, 0.04) * uneven_noise_level(rng, shape)
+            channel += noise * smooth_field(rng, shape, rng.uniform(1, 2))
         return np.asarray(image * brain, dtype=np.float32)
 
 
