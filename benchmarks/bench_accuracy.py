@@ -1,28 +1,35 @@
 """How well a bundle finds lesions that experts drew, against the best fixed FLAIR threshold.
 
     python -m benchmarks.bench_accuracy --case NAME T1W FLAIR LESIONS [--case ...]
+    python -m benchmarks.bench_accuracy ... --figures FILE --unseen --reference "two raters"
 
 For a data set with a table use `dlb evaluate`, which measures the same; this tells, of single
 cases, two things more: the volume that the report states, and, in `dice_at`, how the ensemble's
 mean probability alone would do at other thresholds than the bundle's own. Masks are compared on
-the grid of the reference mask, which must be the FLAIR's.
+the grid of the reference mask, which must be the FLAIR's. With `--figures` the same goes into a
+file that `dlb bundle describe` takes into the bundle's manifest and model card.
 """
 
 import argparse
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dlb_core import artefacts
+from dlb_core.artefacts import write_text
 from dlb_core.bundled import default_bundle
+from dlb_core.checkpoints import open_bundle
 from dlb_core.contracts import InputState, SegmentationOptions
 from dlb_core.evaluation.cases import ReadyCase
 from dlb_core.evaluation.methods import BestThreshold
-from dlb_core.evaluation.scores import MEASURES, score
+from dlb_core.evaluation.scores import score
 from dlb_core.lesions import linear_scale
-from dlb_core.metrics import dice
+from dlb_core.metrics import MEASURES, dice
+from dlb_core.model_facts import BUNDLE, Facts, Measured, Result
 from dlb_core.nifti import read_mask, read_volume
 from dlb_core.pipeline import segment_case
 from dlb_core.resampling import to_native
@@ -77,15 +84,56 @@ def _dice_at(folder: Path, case: ReadyCase) -> dict[str, float]:
     return {f"{t:g}": round(dice(native >= t, case.reference), 3) for t in THRESHOLDS}
 
 
+def figures(results: Mapping[str, Mapping[str, Any]], args: argparse.Namespace) -> Facts:
+    """The results of all cases as `dlb bundle describe` reads them."""
+    state = InputState(args.input_state)
+    common = {
+        "command": f"python -m benchmarks.bench_accuracy --input-state {state} --case …",
+        "seen_in_training": args.seen,
+        "weights_sha256": open_bundle(args.weights).weights_sha256,
+    }
+    masks = [
+        Result(cases=(case,), method=method, values=_numbers(result[key]))
+        for key, method in (("ensemble", BUNDLE), ("baseline", "best fixed threshold"))
+        for case, result in results.items()
+    ]
+    thresholds = [
+        Result(cases=(case,), method=f"at {threshold}", values={"dice": value})
+        for case, result in results.items()
+        for threshold, value in result["dice_at"].items()
+    ]
+    protocol = (
+        f"Reference: {args.reference}. Compared on the FLAIR's grid, volumes in the patient's ml, "
+        f"lesions by 26-connectivity; input state {state}."
+    )
+    return Facts(
+        evaluation=(
+            Measured(
+                title="Masks",
+                protocol=f"{protocol} The fixed threshold marks white matter that is brighter in "
+                "FLAIR than the grey matter's mode by k standard deviations, with the k that "
+                "suits the case best. LTPR: share of the reference's lesions touched; LFPR: share "
+                "of the marked lesions that touch none.",
+                results=tuple(masks),
+                **common,
+            ),
+            Measured(
+                title="The mean probability alone, at other thresholds",
+                protocol=protocol,
+                results=tuple(thresholds),
+                **common,
+            ),
+        )
+    )
+
+
+def _numbers(scores: Mapping[str, object]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if isinstance(value, float)}
+
+
 def main() -> None:
     """Run and print one JSON document."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--case", nargs=4, action="append", required=True, metavar=("NAME", "T1W", "FLAIR", "MASK")
-    )
-    parser.add_argument("--input-state", choices=list(InputState), default="raw")
-    parser.add_argument("--weights", type=Path, default=default_bundle())
-    args = parser.parse_args()
+    args = _arguments()
     results = {}
     for name, t1w, flair, lesions in args.case:
         with tempfile.TemporaryDirectory() as folder:
@@ -98,6 +146,28 @@ def main() -> None:
                 folder=Path(folder),
             )
     print(json.dumps(results, indent=1))
+    if args.figures:
+        facts = figures(results, args)
+        write_text(args.figures, facts.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--case", nargs=4, action="append", required=True, metavar=("NAME", "T1W", "FLAIR", "MASK")
+    )
+    parser.add_argument("--input-state", choices=list(InputState), default="raw")
+    parser.add_argument("--weights", type=Path, default=default_bundle())
+    group = parser.add_argument_group("figures for the bundle's manifest")
+    group.add_argument("--figures", type=Path, metavar="FILE", help="write them here, too")
+    group.add_argument("--reference", metavar="TEXT", help="who drew the reference masks")
+    seen = group.add_mutually_exclusive_group()
+    seen.add_argument("--seen", action="store_true", default=None, help="cases were trained on")
+    seen.add_argument("--unseen", dest="seen", action="store_false", help="no case was")
+    args = parser.parse_args()
+    if args.figures and (args.seen is None or not args.reference):
+        parser.error("--figures: say --reference, and --seen or --unseen")
+    return args
 
 
 if __name__ == "__main__":

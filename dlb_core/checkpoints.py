@@ -24,8 +24,9 @@ from torch import Tensor
 from dlb_core.artefacts import sha256_of, whole_file, write_text
 from dlb_core.contracts import NUM_NETWORKS, Message
 from dlb_core.errors import CheckpointCorrupt
+from dlb_core.model_card import fresh_card, is_ours, refreshed
+from dlb_core.model_facts import Facts
 from dlb_core.network import Architecture, UNet3d, lesion_probability
-from dlb_core.report.document import RESEARCH_USE
 from dlb_core.tiling import (
     GRID_SHAPE,
     NETWORK_LOCATIONS,
@@ -37,8 +38,6 @@ from dlb_core.tiling import (
 
 MANIFEST = "manifest.json"
 MODEL_CARD = "model_card.md"
-UNMEASURED = "Nothing was measured with these weights yet"
-"""Stands in a card until someone writes a better one."""
 CANARY = "canary.safetensors"
 CANARY_SIZE = 32
 CANARY_SEED = 75
@@ -78,7 +77,7 @@ class GridEntry(Message):
 class Manifest(Message):
     """What a bundle is; `manifest.json`."""
 
-    schema_version: Literal["1.0"] = "1.0"
+    schema_version: Annotated[Literal["1.0", "1.1"], Field(description="1.0 has no facts")] = "1.1"
     name: str
     version: str
     description: str
@@ -88,7 +87,10 @@ class Manifest(Message):
     vote_threshold: Annotated[
         float, Field(gt=0, lt=1, description="a network votes lesion from this probability on")
     ]
-    training: Annotated[dict[str, Any], Field(description="provenance: data, recipe, figures")]
+    training: Annotated[dict[str, Any], Field(description="provenance: cases, recipe, digests")]
+    facts: Annotated[
+        Facts | None, Field(description="for people: training, figures, failures, use")
+    ] = None
     canary: FileEntry
     networks: Annotated[list[NetworkEntry], Field(min_length=NUM_NETWORKS, max_length=NUM_NETWORKS)]
 
@@ -110,6 +112,12 @@ class Bundle:
     manifest: Manifest
     sha256: str
     """Digest of the manifest, which holds all other digests."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Digest of the networks' digests: the same whatever else the manifest says."""
+        digests = "\n".join(entry.sha256 for entry in self.manifest.networks)
+        return hashlib.sha256(digests.encode()).hexdigest()
 
     def load(self, index: int) -> dict[str, Tensor]:
         """Read, verify and widen the weights of one network.
@@ -214,10 +222,13 @@ def write_bundle(
     architecture: Architecture,
     vote_threshold: float,
     training: dict[str, Any],
+    facts: Facts | None = None,
     shared_file: str | None = None,
     new_card: bool = False,
 ) -> Bundle:
-    """Write a bundle: weights in float16, canary, a first model card, manifest last.
+    """Write a bundle: weights in float16, canary, model card, manifest last.
+
+    Of a card that someone has written in only the marked parts are written anew.
 
     Weights files of a bundle that lay here before and that this one lacks are deleted.
 
@@ -255,8 +266,6 @@ def write_bundle(
         )
         for location, (file, answers) in zip(NETWORK_LOCATIONS, served, strict=True)
     ]
-    if new_card or not _has_written_card(folder):
-        write_text(folder / MODEL_CARD, _card(name, version, description, training))
     manifest = Manifest(
         name=name,
         version=version,
@@ -264,10 +273,12 @@ def write_bundle(
         architecture=architecture,
         vote_threshold=vote_threshold,
         training=training,
+        facts=facts,
         canary=canary_entry,
         networks=entries,
     )
-    write_text(folder / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
+    _write_card(folder / MODEL_CARD, manifest, new_card)
+    write_manifest(folder, manifest)
     for file_name in earlier - {entry.file for entry in entries}:
         (folder / file_name).unlink(missing_ok=True)
     return open_bundle(folder)
@@ -281,20 +292,15 @@ def _weights_files(folder: Path) -> set[str]:
         return set()
 
 
-def _has_written_card(folder: Path) -> bool:
-    """Whether the card says more than what we write by ourselves."""
-    path = folder / MODEL_CARD
-    return path.exists() and UNMEASURED not in path.read_text()
+def _write_card(path: Path, manifest: Manifest, new_card: bool) -> None:
+    card = path.read_text(encoding="utf-8") if path.exists() and not new_card else ""
+    by_hand = card and not is_ours(card)
+    write_text(path, refreshed(card, manifest) if by_hand else fresh_card(manifest))
 
 
-def _card(name: str, version: str, description: str, training: dict[str, Any]) -> str:
-    """What can be said without having measured anything; the trainer adds the figures."""
-    provenance = json.dumps(training, indent=1)
-    return (
-        f"# {name} {version}\n\n{description}\n\n{RESEARCH_USE}\n\n"
-        f"{UNMEASURED}: add figures, with their protocol, before anyone relies on them.\n\n"
-        f"## Training\n\n```json\n{provenance}\n```\n"
-    )
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a bundle's manifest, whole or not at all."""
+    write_text(folder / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n")
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> FileEntry:

@@ -21,6 +21,18 @@ from dlb_core.errors import GridMismatch
 from dlb_core.lesions import label_lesions
 from dlb_core.volume import Mask
 
+MEASURES = {
+    "case_score": "Hybrid score of a case, without CORR",
+    "dice": "Dice",
+    "ppv": "PPV",
+    "tpr": "TPR",
+    "lesion_wise_fdr": "LFPR",
+    "lesion_wise_tpr": "LTPR",
+    "lesion_wise_f1": "Lesion-wise F1",
+    "volume_difference": "Volume difference",
+}
+"""Functions of two masks below -> their names in tables, in their order."""
+
 
 def dice(prediction: Mask, reference: Mask) -> float:
     """Overlap of two masks: 2 TP / (2 TP + FP + FN).

@@ -123,7 +123,7 @@ def _cases(args: argparse.Namespace) -> "CaseList":
 
 def _show(evaluation: "Evaluation", reused: int, console: Console) -> None:
     from dlb_core.evaluation.page import groups, mean_and_sd, value, verdict
-    from dlb_core.evaluation.scores import MEASURES
+    from dlb_core.metrics import MEASURES
 
     overall = next(iter(groups(evaluation).values()))
     table = Table(title=f"{evaluation.num_cases} cases, mean ± sd", title_justify="left")

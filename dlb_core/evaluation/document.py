@@ -7,7 +7,6 @@ from pydantic import Field
 
 from dlb_core.contracts import Message
 from dlb_core.evaluation.cases import Space
-from dlb_core.evaluation.scores import MEASURES
 from dlb_core.evaluation.statistics import (
     Agreement,
     PairedTest,
@@ -19,6 +18,7 @@ from dlb_core.evaluation.statistics import (
     spread,
 )
 from dlb_core.evaluation.store import CaseResult
+from dlb_core.metrics import MEASURES
 from dlb_core.report.document import RESEARCH_USE
 
 ALL_DOMAINS = "all"

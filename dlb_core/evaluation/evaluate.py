@@ -17,6 +17,7 @@ from dlb_core.evaluation.document import (
     of_method,
     summarise,
 )
+from dlb_core.evaluation.figures import facts_of
 from dlb_core.evaluation.methods import BestThreshold, Ensemble
 from dlb_core.evaluation.page import render_page
 from dlb_core.evaluation.plots import draw
@@ -26,7 +27,7 @@ from dlb_core.evaluation.tables import cases_csv, comparison_csv, summary_csv
 from dlb_core.metrics import dice
 from dlb_core.provenance import utc_now
 
-PAGE, DOCUMENT = "evaluation.html", "evaluation.json"
+PAGE, DOCUMENT, FIGURES = "evaluation.html", "evaluation.json", "figures.json"
 CASES, SUMMARY, COMPARISON = "cases.csv", "summary.csv", "comparison.csv"
 RESULTS = "cases"
 """Folder of the finished results, one folder a case."""
@@ -87,7 +88,7 @@ def evaluate(
         reasons = "\n".join(f"{case}: {reason}" for case, reason in outcome.failed.items())
         raise InputError(f"no case could be run:\n{reasons}")
     evaluation = _document(cases, ensembles, outcome, store, minimum_lesion_mm3)
-    _write(output, evaluation)
+    _write(output, evaluation, bundle)
     return Finished(evaluation, outcome.reused)
 
 
@@ -140,7 +141,7 @@ def _comparison(outcome: Outcome, ensembles: list[Ensemble], store: ResultStore)
     return compare(first, second, consistency)
 
 
-def _write(output: Path, evaluation: Evaluation) -> None:
+def _write(output: Path, evaluation: Evaluation, bundle: Bundle) -> None:
     write_text(output / CASES, cases_csv(evaluation))
     write_text(output / SUMMARY, summary_csv(evaluation))
     if evaluation.comparison:
@@ -148,4 +149,6 @@ def _write(output: Path, evaluation: Evaluation) -> None:
     else:
         (output / COMPARISON).unlink(missing_ok=True)
     write_text(output / DOCUMENT, evaluation.model_dump_json(indent=1) + "\n")
+    facts = facts_of(evaluation, bundle)
+    write_text(output / FIGURES, facts.model_dump_json(indent=1, exclude_defaults=True) + "\n")
     write_text(output / PAGE, render_page(evaluation, draw(evaluation)))

@@ -2,8 +2,8 @@
 
 from dlb_core.evaluation.document import ALL_DOMAINS, Comparison, Evaluation, Summary
 from dlb_core.evaluation.plots import Plot
-from dlb_core.evaluation.scores import MEASURES
 from dlb_core.evaluation.statistics import FEWEST_FOR_TEST, SIGNIFICANT, PairedTest, Spread
+from dlb_core.metrics import MEASURES
 from dlb_core.report.render import page_environment
 from dlb_core.report.wording import moment, number
 

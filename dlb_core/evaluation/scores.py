@@ -9,6 +9,7 @@ from pydantic import Field
 from dlb_core import metrics
 from dlb_core.contracts import Message
 from dlb_core.lesions import label_lesions
+from dlb_core.metrics import MEASURES
 from dlb_core.preprocessing.denoise import bounding_box
 from dlb_core.tissue import MM3_PER_ML
 from dlb_core.volume import Mask
@@ -32,19 +33,6 @@ class Scores(Message):
     reference_ml: float
     predicted_lesions: int
     reference_lesions: int
-
-
-MEASURES = {
-    "case_score": "Hybrid score of a case, without CORR",
-    "dice": "Dice",
-    "ppv": "PPV",
-    "tpr": "TPR",
-    "lesion_wise_fdr": "LFPR",
-    "lesion_wise_tpr": "LTPR",
-    "lesion_wise_f1": "Lesion-wise F1",
-    "volume_difference": "Volume difference",
-}
-"""Field of `Scores` and function of `dlb_core.metrics` -> its name in tables, in their order."""
 
 
 def score(prediction: Mask, reference: Mask, *, voxel_mm3: float) -> Scores:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from io import StringIO
 
 from dlb_core.evaluation.document import Comparison, Evaluation
-from dlb_core.evaluation.scores import MEASURES
+from dlb_core.metrics import MEASURES
 
 Cell = str | int | float | None
 

@@ -20,6 +20,7 @@ from dlb_core.artefacts import sha256_of
 from dlb_core.checkpoints import Bundle, open_bundle, write_bundle
 from dlb_core.contracts import Message
 from dlb_core.errors import InputError, RunBusy
+from dlb_core.model_facts import Facts, Training
 from dlb_core.network import UNet3d
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training.cache import CachedCase
@@ -33,6 +34,7 @@ from dlb_core.training.restoration import (
 from dlb_core.training.run_folder import WEIGHTS, require_recipe
 from dlb_core.training.samples import SampleMaker, SampleSource
 from dlb_core.training.start import StartWeights, from_bundle, from_file
+from dlb_core.training.summary import after, summarise_run
 from dlb_core.training.trainer import CHECKPOINT_EVERY_S, EpochResult, train
 
 GENERIC = "generic"
@@ -255,6 +257,7 @@ class Hierarchy:
             architecture=self.recipe.architecture,
             vote_threshold=identity.vote_threshold,
             training=self._provenance(generic_only),
+            facts=Facts(training=self._summary(generic_only)),
             shared_file="generic.safetensors" if generic_only else None,
             new_card=new_card,
         )
@@ -308,6 +311,17 @@ class Hierarchy:
         if self._tuned:
             return self._tuned.manifest.seen_cases
         return self._start.seen_cases if self._start else frozenset()
+
+    def _summary(self, generic_only: bool) -> Training:
+        run = summarise_run(
+            self.recipe,
+            self._cases.training,
+            first_stage=self.first_stage or "",
+            generic_only=generic_only,
+            num_validation=len(self._cases.validation),
+        )
+        begun = self._tuned or self._start
+        return after(begun.manifest if begun else None, run, from_nothing=begun is None)
 
     def _provenance(self, generic_only: bool) -> dict[str, object]:
         recipe = self.recipe

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from dlb_core.artefacts import sha256_of
-from dlb_core.checkpoints import Bundle, Weights, open_bundle
+from dlb_core.checkpoints import Bundle, Manifest, Weights, open_bundle
 from dlb_core.errors import BadOption, CheckpointCorrupt
 
 
@@ -18,8 +18,13 @@ class StartWeights:
     tensors: Weights
     sha256: str
     """Digest of the file that they were read from."""
-    seen_cases: frozenset[str] = frozenset()
-    """Cases that shaped them, as far as their bundle says."""
+    manifest: Manifest | None = None
+    """Of the bundle that they come from, if they come from one."""
+
+    @property
+    def seen_cases(self) -> frozenset[str]:
+        """Cases that shaped them, as far as their bundle says."""
+        return self.manifest.seen_cases if self.manifest else frozenset()
 
 
 def from_file(path: Path) -> StartWeights:
@@ -39,7 +44,7 @@ def from_file(path: Path) -> StartWeights:
 def from_bundle(bundle: Bundle, index: int) -> StartWeights:
     """Read and verify one network of a bundle."""
     manifest = bundle.manifest
-    return StartWeights(bundle.load(index), manifest.networks[index].sha256, manifest.seen_cases)
+    return StartWeights(bundle.load(index), manifest.networks[index].sha256, manifest)
 
 
 def generic_start(path: Path) -> StartWeights:

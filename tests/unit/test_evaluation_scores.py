@@ -5,7 +5,8 @@ import pytest
 
 from dlb_core import metrics
 from dlb_core.errors import GridMismatch
-from dlb_core.evaluation.scores import MEASURES, score
+from dlb_core.evaluation.scores import score
+from dlb_core.metrics import MEASURES
 
 SHAPE = (20, 22, 24)
 EMPTY = np.zeros(SHAPE, dtype=bool)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from dlb_core.checkpoints import MODEL_CARD, open_bundle, verify_bundle
 from dlb_core.cli.main import main
 from dlb_core.errors import InputError
+from dlb_core.model_facts import CaseCounts, SampleShares
 from dlb_core.network import UNet3d
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training import hierarchy, recipe
@@ -215,6 +216,33 @@ def test_a_generic_bundle_is_made_and_started_from(cache: Path, tmp_path: Path) 
     assert first.manifest.training["recipe"]["quality_augmentation"] is True
     assert training["recipe"]["quality_augmentation"] is False
     assert training["start_cases"] == first.manifest.training["cases"] == ["a", "b", "c"]
+
+
+def test_the_manifest_says_by_itself_how_much_was_synthetic(cache: Path, tmp_path: Path) -> None:
+    """Of all runs that shaped the weights, and it says so where it knows of no earlier ones."""
+    weights = _random_weights(tmp_path / "start.safetensors", 1)
+    main(_command(cache, tmp_path, "--generic-only", "--initialise-from", str(weights)))
+    again = _command(cache, tmp_path / "second", "--generic-only", "--validate", "1")
+    synthetic = RECIPE.model_copy(update={"mix": recipe.SampleMix(unlabelled=1, synthesised=1)})
+    recipe.RECIPES["compact"] = synthetic
+
+    main([*again, "--initialise-from", str(tmp_path / "bundle")])
+
+    facts = open_bundle(tmp_path / "second" / "bundle").manifest.facts
+    assert facts is not None
+    assert facts.training is not None
+    first, second = facts.training.runs
+    assert not facts.training.from_nothing
+    assert first.samples.synthesised == pytest.approx(1 / 3, abs=1e-5)
+    assert first.samples.painted == pytest.approx(2 / 3, abs=1e-5)
+    assert first.cases == CaseCounts(labelled=1, anatomies=1, lesion_masks=1)
+    assert (first.first_stage_steps, first.network_steps) == (12, 0)
+    assert second.samples == SampleShares(synthesised=1), "no case is there without labels"
+    assert second.cases == CaseCounts(anatomies=1, lesion_masks=1, validation=1)
+    assert second.early_stopping
+    card = (tmp_path / "second" / "bundle" / MODEL_CARD).read_text()
+    assert "67 % of the samples were synthetic images; 83 % held lesions" in card
+    assert "What came before the first run is not known." in card
 
 
 def test_a_hand_written_card_survives_a_new_bundle(cache: Path, tmp_path: Path) -> None:
