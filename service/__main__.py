@@ -7,6 +7,7 @@ import sys
 import uvicorn
 
 from dlb_core.errors import BadOption, BucketRefused, BucketUnavailable
+from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.logs import configure_logging
 from dlb_core.jobs.tracing import configure_tracing
 from service.app import create_app
@@ -28,6 +29,8 @@ def main() -> int:
     try:
         settings = ServiceSettings.from_environment(os.environ)
         configure_tracing(settings.traces, "dlb-api")
+        if settings.database_url is not None:
+            open_engine(settings.database_url).dispose()
         _require_bucket(settings)
     except (BadOption, BucketRefused) as error:
         sys.stderr.write(f"service: {error}\n")
@@ -55,7 +58,7 @@ def _require_bucket(settings: ServiceSettings) -> None:
     BucketRefused
     """
     try:
-        settings.open_folder().check()
+        settings.open_folder().check(by_writing=True)
     except BucketRefused:
         raise
     except BucketUnavailable as error:

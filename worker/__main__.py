@@ -55,7 +55,7 @@ def _require_bucket(settings: WorkerSettings) -> None:
     BucketRefused
     """
     try:
-        settings.folder.check()
+        settings.folder.check(by_writing=True)
     except BucketRefused:
         raise
     except BucketUnavailable as error:

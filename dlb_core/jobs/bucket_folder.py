@@ -26,6 +26,8 @@ from dlb_core.jobs.bucket import Bucket, Stored
 from dlb_core.jobs.layout import ATTEMPTS, DataFolder, Distant, Held, ShouldStop, never
 
 DIGESTS = "inputs.json"
+PROBE = "probe"
+"""Beside the jobs; there for a moment."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +60,12 @@ class BucketFolder(DataFolder):
         """Files go through the bucket."""
         return False
 
-    def check(self) -> None:
+    def check(self, *, by_writing: bool = False) -> None:
         """Insist on a bucket that answers."""
         self.bucket.check()
+        if by_writing:
+            self.bucket.put(PROBE, b"")
+            self.bucket.remove([PROBE])
 
     def take_in(self, job_id: UUID, staged: Path) -> None:
         """Upload a new job's inputs; the digests last, so that they stand for a whole set."""

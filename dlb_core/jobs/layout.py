@@ -144,8 +144,13 @@ class DataFolder:
         for folder in (self.staging, self.redis, self.jobs, self.logs):
             folder.mkdir(mode=0o700, exist_ok=True)
 
-    def check(self) -> None:
+    def check(self, *, by_writing: bool = False) -> None:
         """Insist that files can be kept.
+
+        Parameters
+        ----------
+        by_writing : bool
+            Keep one, and remove it again.
 
         Raises
         ------

@@ -1,5 +1,6 @@
 """A real S3 server on loopback, that can go away and come back with what it held."""
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 import obstore
 import pytest
-from moto.core import authorization
+from moto import settings
 from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 
@@ -28,6 +29,7 @@ class S3Server:
 
     def start(self) -> None:
         """Listen, with what was there before."""
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._server = ThreadedMotoServer("127.0.0.1", self._port, verbose=False)
         self._server.start()
 
@@ -81,5 +83,5 @@ def s3_server() -> Iterator[S3Server]:
 def strict_credentials() -> Iterator[None]:
     """Let the server look at keys, and know none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(authorization.settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
+        patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", 0)
         yield
