@@ -34,11 +34,12 @@ def finish(services: Services, job_id: UUID, results: Path) -> None:
 def test_an_edited_mask_is_sent_and_both_versions_can_be_seen(
     watched: Watched, tmp_path: Path
 ) -> None:
-    """The right lesion erased in some other tool: one is left, and nobody's work is lost."""
+    """In place of two lesions a ring, whose middle is no lesion; and nobody's work is lost."""
     results = write_finished_case(tmp_path / "results")
     image = nib.load(results / artefacts.MASK_FLAIR)
-    edited = np.asarray(image.dataobj).copy()
-    edited[: edited.shape[0] // 2] = 0
+    edited = np.zeros_like(image.dataobj)
+    edited[56:65, 64:73, 24] = 1
+    edited[58:63, 66:71, 24] = 0
     path = tmp_path / "Jane Doe edited.nii.gz"
     nib.Nifti1Image(edited, image.affine).to_filename(path)
     running = Running(tmp_path / "service")
@@ -59,6 +60,7 @@ def test_an_edited_mask_is_sent_and_both_versions_can_be_seen(
         page.wait_for_url(re.compile(r"view\?version=2$"))
         expect(page.locator("#lesions-title")).to_have_text("Lesions (1)")
         expect(page.locator("#version option:checked")).to_contain_text("2: corrected by A. Reader")
+        expect(page.locator("#where")).to_contain_text("mm: lesion 1,")
         page.locator("#version").select_option("1")
         expect(page.locator("#lesions-title")).to_have_text("Lesions (2)")
         page.goto(f"{running.url}{job}/view")

@@ -24,6 +24,16 @@ export function number(value, digits = 0) {
   return sign + grouped + (rest ? `.${rest}` : "");
 }
 
+/** A number to the hundredth, and never a nought for what is there: as the report writes it. */
+export function hundredths(value) {
+  return value > 0 && value < 0.005 ? "< 0.01" : number(value, 2);
+}
+
+/** A lesion's volume, as the report writes it. */
+export function cubicMillimetres(value) {
+  return number(value, value < 10 ? 1 : 0);
+}
+
 /** A size in bytes, for people. */
 export function size(bytes) {
   if (bytes < 1000) return `${bytes} B`;

@@ -1,6 +1,6 @@
 /** The API key of this tab: asked for where the service wants one, forgotten with the tab. */
 
-import { element } from "./dom.js";
+import { byId, element } from "./dom.js";
 
 const NAME = "dlb-api-key";
 
@@ -32,13 +32,20 @@ export function askForKey(reason) {
     dialog.addEventListener("close", () => {
       sessionStorage.setItem(NAME, input.value.trim());
       dialog.remove();
+      showButton();
       resolve();
     });
   });
 }
 
+/** Where no key was asked for, there is none to change. */
+function showButton() {
+  byId("key-button").hidden = !apiKey();
+}
+
 /** Wire the page's key button. */
 export function offerKey(button) {
+  showButton();
   button.addEventListener("click", async () => {
     await askForKey("A service that knows its users asks for a key; others need none.");
     location.reload();

@@ -9,7 +9,7 @@ const UP = [0, 0, 1];
 const MOVES = {
   axial: { across: RIGHT, upwards: FORWARD, through: UP },
   coronal: { across: RIGHT, upwards: UP, through: FORWARD },
-  sagittal: { across: opposite(FORWARD), upwards: UP, through: RIGHT },
+  sagittal: { across: FORWARD, upwards: UP, through: RIGHT },
 };
 const LETTERS = {
   n: "Next lesion",
@@ -56,7 +56,7 @@ function act(event, scene, controls, table) {
 }
 
 function stepOf(key, { across, upwards, through }) {
-  // The patient's right is on the left.
+  // The patient's right is on the left; so is the front, seen from the side.
   const steps = {
     ArrowLeft: across,
     ArrowRight: opposite(across),

@@ -1,12 +1,12 @@
 /** The table of lesions: a row leads to its lesion, and the lesion looked at marks its row. */
 
-import { byId, element, number } from "./dom.js";
+import { byId, cubicMillimetres, element, number } from "./dom.js";
 
 const COLUMNS = [
-  { field: "volume_mm3", name: "mm³", about: "volume", text: (value) => number(value, value < 100 ? 1 : 0) },
+  { field: "volume_mm3", name: "mm³", about: "volume", text: cubicMillimetres },
   { field: "largest_diameter_mm", name: "mm", about: "largest diameter", text: (value) => number(value, 1) },
   { field: "location", name: "Where", about: "location class, and side", text: (value, { side }) => `${value.replaceAll("_", " ")}, ${side}` },
-  { field: "agreement", name: "Agree", about: "share of the networks that vote lesion, over the lesion", text: (value) => number(value, 2) },
+  { field: "agreement", name: "Agree, %", about: "share of the networks that vote lesion, over the lesion", text: (value) => number(100 * value) },
 ];
 
 /** Shows the lesions of a report; `onChoose` hears the lesion that a person goes to. */

@@ -1,6 +1,6 @@
 /** As much of NIfTI-1 as our own results need: little-endian, one volume, an sform. */
 
-import { compose } from "./geometry.js";
+import { apply, compose } from "./geometry.js";
 
 const DATA_TYPES = { 2: Uint8Array, 4: Int16Array, 8: Int32Array, 16: Float32Array };
 const FLOAT32 = 16;
@@ -61,4 +61,19 @@ export function ratio(numerator, denominator) {
   const values = new Float32Array(made, offset);
   for (let k = 0; k < above.length; k += 1) values[k] = below[k] ? above[k] / below[k] : 0;
   return made;
+}
+
+/** The middle, in world mm, of the voxel of a value that is nearest to a point; none: null. */
+export function nearestVoxel(buffer, value, point) {
+  const values = voxels(buffer);
+  const affine = affineOf(buffer);
+  const [ni, nj] = shapeOf(buffer);
+  let found = null;
+  let least = Infinity;
+  for (let at = values.indexOf(value); at >= 0; at = values.indexOf(value, at + 1)) {
+    const place = apply(affine, [at % ni, Math.floor(at / ni) % nj, Math.floor(at / (ni * nj))]);
+    const distance = place.reduce((sum, mm, axis) => sum + (mm - point[axis]) ** 2, 0);
+    if (distance < least) [found, least] = [place, distance];
+  }
+  return found;
 }

@@ -3,14 +3,14 @@
 import { NAMES, scanName } from "./files.js";
 import { IDENTITY, apply, compose, invert, parseTransform } from "./geometry.js";
 import { LAYERS, addColours, isThere, layerImage } from "./layers.js";
-import { affineOf, shapeOf, voxels } from "./nifti.js";
+import { affineOf, nearestVoxel, shapeOf, voxels } from "./nifti.js";
 
 const { NVImage, Niivue, SLICE_TYPE } = globalThis.niivue;
 
 /** NiiVue's kind of colour scale that starts at zero and hides what lies below the minimum. */
 const HIDDEN_BELOW_MINIMUM = 2;
 /** White matter is 1 in a preprocessed scan; lesions on FLAIR reach about 2. */
-const PREPROCESSED_RANGE = { FLAIR: [0, 2], T1w: [0, 1.4] };
+const PREPROCESSED_RANGE = { FLAIR: [0, 1.8], T1w: [0, 1.4] };
 const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
 /** One large axial view, the other two beside it; shares of the canvas: left, top, width, height. */
 const ALL_PLANES = [
@@ -20,6 +20,9 @@ const ALL_PLANES = [
 ];
 const OPTIONS = {
   isRadiologicalConvention: true,
+  // As the report shows it: the front on the left.
+  sagittalNoseLeft: true,
+  showAllOrientationMarkers: true,
   dragAndDropEnabled: false,
   isAntiAlias: false,
   crosshairColor: [0.45, 0.78, 1, 0.75],
@@ -36,6 +39,7 @@ export class Scene {
   #files;
   #fromMni = { MNI152: IDENTITY };
   #labels = null;
+  #insides = new Map();
   #images = new Map();
   #point = [0, 0, 0];
 
@@ -128,6 +132,12 @@ export class Scene {
     this.#niivue.drawScene();
   }
 
+  /** Look at a lesion: at its middle, or where that lies outside, at the nearest of its voxels. */
+  goToLesion({ id, centroid_mni_mm: middle }) {
+    if (!this.#insides.has(id)) this.#insides.set(id, this.#inside(id, middle));
+    this.goTo(this.#insides.get(id));
+  }
+
   /** Move by voxels of the scan: to the patient's right, forwards, up. */
   move(right, forward, up) {
     this.#niivue.moveCrosshairInVox(right, forward, up);
@@ -162,6 +172,11 @@ export class Scene {
   #clear() {
     this.#images.clear();
     for (const volume of [...this.#niivue.volumes].reverse()) this.#niivue.removeVolume(volume);
+  }
+
+  #inside(id, middle) {
+    if (this.#labels === null || this.#lesionAt(middle) === id) return middle;
+    return nearestVoxel(this.#labels, id, middle) ?? middle;
   }
 
   /** The number of the lesion at a point in MNI152 mm; 0 where there is none. */

@@ -2,7 +2,7 @@
 
 import { request } from "./api.js";
 import { Controls } from "./controls.js";
-import { byId, number, showProblem } from "./dom.js";
+import { byId, cubicMillimetres, hundredths, number, showProblem } from "./dom.js";
 import { CaseFiles, listFiles } from "./files.js";
 import { useKeyboard } from "./keyboard.js";
 import { offerKey } from "./key.js";
@@ -62,7 +62,7 @@ async function showCase(results, corrections) {
   byId("viewer").hidden = false;
 
   const scene = new Scene(files, { onMove: (point, lesion) => showWhere(point, report.lesions, lesion, table) });
-  const table = new LesionTable(report.lesions, (lesion) => scene.goTo(lesion.centroid_mni_mm));
+  const table = new LesionTable(report.lesions, (lesion) => scene.goToLesion(lesion));
   await run("Loading the FLAIR …", async () => {
     await scene.open(byId("canvas"));
     await scene.show({});
@@ -73,13 +73,14 @@ async function showCase(results, corrections) {
 
 function summary({ lesion_count: count, lesion_volume_ml: volume, lesion_load_percent: load }) {
   if (count === 0) return "No lesion found";
-  return `${number(count)} ${count === 1 ? "lesion" : "lesions"}, ${number(volume, volume < 1 ? 2 : 1)} ml, ${number(load, 2)} % of the brain`;
+  const ml = volume < 1 ? hundredths(volume) : number(volume, 1);
+  return `${number(count)} ${count === 1 ? "lesion" : "lesions"}, ${ml} ml, ${hundredths(load)} % of the brain`;
 }
 
 function showWhere(point, lesions, id, table) {
   const place = point.map((value) => number(value, 1)).join(", ");
   const lesion = lesions.find((each) => each.id === id);
-  const what = lesion ? `lesion ${id}, ${number(lesion.volume_mm3)} mm³` : "no lesion here";
+  const what = lesion ? `lesion ${id}, ${cubicMillimetres(lesion.volume_mm3)} mm³` : "no lesion here";
   byId("where").textContent = `MNI152 ${place} mm: ${what}`;
   if (lesion) table.mark(id);
 }
