@@ -112,7 +112,11 @@ class Attempt:
         def bring(should_stop: ShouldStop) -> None:
             nonlocal inputs
             scratch.mkdir(parents=True, mode=0o700, exist_ok=True)
-            inputs = self._folder.bring_inputs(self._claim.job_id, scratch, should_stop=should_stop)
+            job_id = self._claim.job_id
+            try:
+                inputs = self._folder.bring_inputs(job_id, scratch, should_stop=should_stop)
+            except FileNotFoundError as error:
+                raise InputsGone("the job's images are no longer kept") from error
 
         unready = self._transfer(bring)
         if unready is not None:
@@ -139,8 +143,8 @@ class Attempt:
             )
         except BucketUnavailable as error:
             return _failed(error, transient=True)
-        except FileNotFoundError:
-            return _failed(InputsGone("the job's images are no longer kept"), transient=False)
+        except InputsGone as error:
+            return _failed(error, transient=False)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise

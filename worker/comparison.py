@@ -1,5 +1,6 @@
 """One attempt at a comparison: claim it, compare, keep the lease, publish or say why not."""
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -71,6 +72,9 @@ def run_comparison(
     if not settings.folder.is_shared:
         for path in (output, _scratch_of(output)):
             shutil.rmtree(path, ignore_errors=True)
+        # Another attempt of this machine may be in there.
+        with contextlib.suppress(OSError):
+            output.parent.rmdir()
 
 
 def _scratch_of(output: Path) -> Path:

@@ -5,6 +5,7 @@ AWS_* variables; the library reads them.
 """
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ PATTERN = r"^s3://[^/]+(/.*)?$"
 """Of a bucket's URL."""
 CHUNK_BYTES = 4 * 1024 * 1024
 """Read at once: a slow reader holds so much, and no connection."""
-UPLOADS_AT_ONCE = 4
-"""Parts of one large file, each of 5 MiB in memory."""
+UPLOADS_AT_ONCE = 2
+PARTS_AT_ONCE = 2
+"""Of each upload, 5 MiB in memory; whoever comes meanwhile waits, so that memory stays flat."""
 DELETED_AT_ONCE = 1000
 # One try more than the first: whoever calls repeats, or says that it cannot be done now.
 RETRIES: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=20)}
@@ -86,6 +88,7 @@ class Bucket:
             client_options=CLIENT,
             retry_config=RETRIES,
         )
+        self._uploads = threading.BoundedSemaphore(UPLOADS_AT_ONCE)
 
     def check(self) -> None:
         """Insist on a bucket that answers."""
@@ -94,8 +97,8 @@ class Bucket:
 
     def put_file(self, key: str, path: Path) -> None:
         """Store a file, whole or not at all."""
-        with _errors():
-            obstore.put(self._store, key, path, max_concurrency=UPLOADS_AT_ONCE)
+        with self._uploads, _errors():
+            obstore.put(self._store, key, path, max_concurrency=PARTS_AT_ONCE)
 
     def put(self, key: str, content: bytes) -> None:
         """Store a few bytes."""
