@@ -16,6 +16,7 @@ from dlb_core.evaluation.document import Evaluation
 from dlb_core.evaluation.methods import BestThreshold, bright
 from dlb_core.evaluation.run import run_all
 from dlb_core.evaluation.store import ResultStore
+from dlb_core.model_facts import read_facts
 from dlb_core.nifti import write_volume
 from dlb_core.template import MNI_GRID, load_template
 from dlb_core.training.cache import IMAGE, LESIONS, CaseEntry, write_case
@@ -113,8 +114,12 @@ def test_two_bundles_are_scored_compared_and_laid_out(
         "comparison.csv",
         "evaluation.html",
         "evaluation.json",
+        "figures.json",
         "summary.csv",
     }
+    unseen, seen = read_facts([output / "figures.json"]).evaluation
+    assert (unseen.cases, seen.cases) == ({"two"}, {"one"})
+    assert seen.seen_in_training
     assert "skipped donor" in said
     assert "Bundle A was trained on one." in said
     assert "no result could be significant" in " ".join(said.split())

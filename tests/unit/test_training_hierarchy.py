@@ -223,7 +223,9 @@ def test_the_manifest_says_by_itself_how_much_was_synthetic(cache: Path, tmp_pat
     weights = _random_weights(tmp_path / "start.safetensors", 1)
     main(_command(cache, tmp_path, "--generic-only", "--initialise-from", str(weights)))
     again = _command(cache, tmp_path / "second", "--generic-only", "--validate", "1")
-    synthetic = RECIPE.model_copy(update={"mix": recipe.SampleMix(unlabelled=1, synthesised=1)})
+    synthetic = RECIPE.model_copy(
+        update={"mix": recipe.SampleMix(labelled=0, unlabelled=1, synthesised=1)}
+    )
     recipe.RECIPES["compact"] = synthetic
 
     main([*again, "--initialise-from", str(tmp_path / "bundle")])
