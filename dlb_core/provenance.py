@@ -5,10 +5,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-from dlb_core import __version__
+from pydantic import ValidationError
+
+from dlb_core import __version__, artefacts
 from dlb_core.artefacts import sha256_of
 from dlb_core.checkpoints import Bundle
-from dlb_core.report.document import InputRecord, ModelIdentity
+from dlb_core.contracts import SegmentationOptions
+from dlb_core.report.document import InputRecord, ModelIdentity, RunRecord
 from dlb_core.validation import check_header
 
 LIBRARIES = (
@@ -58,3 +61,19 @@ def model_identity(bundle: Bundle) -> ModelIdentity:
         sha256=bundle.sha256,
         description=manifest.description,
     )
+
+
+def is_result_of(
+    folder: Path, t1w: Path, flair: Path, *, options: SegmentationOptions, bundle: Bundle
+) -> bool:
+    """Whether a folder holds the whole result of these scans, made as it would be made now."""
+    # The record is written last, and removed first.
+    if not all((folder / name).is_file() for name in artefacts.ALL):
+        return False
+    try:
+        record = RunRecord.model_validate_json((folder / artefacts.RUN_JSON).read_text())
+    except ValidationError:
+        return False
+    made = (record.software_version, record.options, record.model, record.inputs)
+    inputs = input_record(t1w, "T1w"), input_record(flair, "FLAIR")
+    return made == (__version__, options, model_identity(bundle), inputs)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from dlb_core.client.case import case_of
 from dlb_core.dicom.wishes import NamedSeries
@@ -27,28 +28,37 @@ class CaseFiles:
     """Which series were taken, and why."""
 
 
-def add_case_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add the images."""
+def add_case_inputs(parser: argparse._ActionsContainer, visit: str = "") -> None:
+    """Add the images; of one visit among several, under its name: --first-t1w."""
+    start = _start(visit)
     parser.add_argument(
-        "--t1w", type=Path, metavar="PATH", help="T1w: NIfTI file, or folder or zip of DICOM files"
+        f"{start}t1w",
+        type=Path,
+        metavar="PATH",
+        help="T1w: NIfTI file, or folder or zip of DICOM files",
     )
-    parser.add_argument("--flair", type=Path, metavar="PATH", help="FLAIR, likewise")
+    parser.add_argument(f"{start}flair", type=Path, metavar="PATH", help="FLAIR, likewise")
     parser.add_argument(
-        "--study",
+        f"{start}study",
         type=Path,
         metavar="PATH",
         help="in place of these two: folder or zip of DICOM files that holds both series",
     )
     for kind in ("t1w", "flair"):
         parser.add_argument(
-            f"--{kind}-series",
+            f"{start}{kind}-series",
             type=int,
             metavar="N",
             help="number of the DICOM series to take (default: chosen by rules)",
         )
 
 
-def given_inputs(args: argparse.Namespace) -> tuple[dict[str, Path], NamedSeries]:
+def has_inputs(args: argparse.Namespace, visit: str) -> bool:
+    """Whether any image of a visit is given."""
+    return any(_given(args, part, visit) is not None for part in ("t1w", "flair", "study"))
+
+
+def given_inputs(args: argparse.Namespace, visit: str = "") -> tuple[dict[str, Path], NamedSeries]:
     """Paths by part, and the series that are named.
 
     Raises
@@ -56,19 +66,36 @@ def given_inputs(args: argparse.Namespace) -> tuple[dict[str, Path], NamedSeries
     BadOption
         Neither both images nor a study; or a series number that is none.
     """
-    for kind, number in (("t1w", args.t1w_series), ("flair", args.flair_series)):
+    start = _start(visit)
+    series: dict[str, int | None] = {
+        kind: _given(args, f"{kind}_series", visit) for kind in ("t1w", "flair")
+    }
+    for kind, number in series.items():
         if number is not None and not 0 <= number < 2**31:
-            raise BadOption(f"--{kind}-series: no series has the number {number}")
-    named = NamedSeries(t1w=args.t1w_series, flair=args.flair_series)
+            raise BadOption(f"{start}{kind}-series: no series has the number {number}")
+    named = NamedSeries(**series)
+    given = {part: _given(args, part, visit) for part in ("t1w", "flair", "study")}
     try:
-        case = case_of(t1w=args.t1w, flair=args.flair, study=args.study, series=named)
+        case = case_of(**given, series=named)
     except BadOption as error:
-        raise BadOption("give --t1w and --flair, or --study") from error
+        raise BadOption(f"give {start}t1w and {start}flair, or {start}study") from error
     return case.images, named
 
 
+def _start(visit: str) -> str:
+    """How the options of a visit begin."""
+    return f"--{visit}-" if visit else "--"
+
+
+def _given(args: argparse.Namespace, name: str, visit: str) -> Any:
+    """What an option of a visit holds."""
+    return getattr(args, f"{visit}_{name}" if visit else name)
+
+
 @contextmanager
-def case_files(args: argparse.Namespace, *, keep_identity: bool) -> Iterator[CaseFiles]:
+def case_files(
+    args: argparse.Namespace, *, keep_identity: bool, visit: str = ""
+) -> Iterator[CaseFiles]:
     """Have the case as NIfTI files; what had to be made for it is removed at the end.
 
     Raises
@@ -78,10 +105,10 @@ def case_files(args: argparse.Namespace, *, keep_identity: bool) -> Iterator[Cas
     InputError
         DICOM that cannot be used: see `dlb_core.dicom.intake.take_in`.
     """
-    images, named = given_inputs(args)
+    images, named = given_inputs(args, visit)
     if not any(_is_dicom(path) for path in images.values()):
         if "study" in images:
-            raise BadOption("--study: neither a folder nor a zip of DICOM files")
+            raise BadOption(f"{_start(visit)}study: neither a folder nor a zip of DICOM files")
         yield CaseFiles(images["t1w"], images["flair"])
         return
     with TemporaryDirectory(prefix="dlb-dicom-") as scratch:

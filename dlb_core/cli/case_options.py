@@ -16,7 +16,7 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", default="", help="printed on the report; no patient identifiers")
 
 
-def add_processing_options(parser: argparse.ArgumentParser) -> None:
+def add_processing_options(parser: argparse._ActionsContainer) -> None:
     """Add what may be chosen for one case, or for many alike."""
     parser.add_argument(
         "--input-state",

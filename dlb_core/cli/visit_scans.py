@@ -1,0 +1,112 @@
+"""Scans of two visits on the command line: segmented one after the other, and gone on with."""
+
+import argparse
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from dlb_core.bundled import default_bundle
+from dlb_core.cli.case_inputs import CaseFiles, add_case_inputs, case_files, given_inputs
+from dlb_core.cli.case_options import add_processing_options, parse_case_options
+from dlb_core.cli.display import progress_bar
+from dlb_core.cli.segment import (
+    add_run_options,
+    check_run_options,
+    in_words,
+    say_choice,
+    segment_files,
+    write_dicom_of,
+)
+from dlb_core.contracts import Progress, SegmentationOptions
+from dlb_core.documents import overall_fraction
+from dlb_core.longitudinal.naming import VISITS, naming_visit
+from dlb_core.validation import check_header, check_pair
+
+VOTES = ".votes"
+"""In a visit's folder, until it is done."""
+
+
+def add_scan_options(parser: argparse.ArgumentParser) -> None:
+    """Add both visits' scans, and how they are segmented."""
+    for visit, when in zip(VISITS, ("earlier", "later"), strict=True):
+        group = parser.add_argument_group(f"scans of the {when} visit, in place of its results")
+        add_case_inputs(group, visit)
+    group = parser.add_argument_group("how scans are segmented")
+    add_processing_options(group)
+    add_run_options(group)
+
+
+def segment_visits(visits: list[str], args: argparse.Namespace, console: Console) -> list[Path]:
+    """Segment visits' scans, but for what an earlier run has done; returns their folders.
+
+    Raises
+    ------
+    InputError, StageFailed
+        It names the visit.
+    """
+    options = parse_case_options(args)
+    check_run_options(args)
+    for visit in visits:
+        given_inputs(args, visit)
+    with ExitStack() as stack:
+        # Both before either is segmented: a mistake in the later one must not cost half an hour.
+        cases = {visit: _checked(visit, args, stack) for visit in visits}
+        return [_segment(visit, args, cases[visit], options, console) for visit in visits]
+
+
+def _checked(visit: str, args: argparse.Namespace, stack: ExitStack) -> CaseFiles:
+    """Have a visit's scans as NIfTI files whose headers are good, for as long as the stack."""
+    with naming_visit(visit):
+        files = case_files(args, keep_identity=args.keep_identity, visit=visit)
+        case = stack.enter_context(files)
+        check_pair(check_header(case.t1w, role="T1w"), check_header(case.flair, role="FLAIR"))
+    return case
+
+
+def _segment(
+    visit: str,
+    args: argparse.Namespace,
+    case: CaseFiles,
+    options: SegmentationOptions,
+    console: Console,
+) -> Path:
+    # It loads PyTorch, which takes seconds.
+    from dlb_core.checkpoints import open_bundle
+    from dlb_core.provenance import is_result_of
+
+    folder: Path = args.output / visit
+    bundle = open_bundle(args.weights or default_bundle())
+    if is_result_of(folder, case.t1w, case.flair, options=options, bundle=bundle):
+        write_dicom_of(case, folder)
+        said = "results are there already"
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with naming_visit(visit):
+            said = _segment_files(visit, args, case, folder, options, console)
+    shutil.rmtree(folder / VOTES, ignore_errors=True)
+    console.print(f"{visit} visit: {said}", markup=False, highlight=False)
+    return folder
+
+
+def _segment_files(
+    visit: str,
+    args: argparse.Namespace,
+    case: CaseFiles,
+    folder: Path,
+    options: SegmentationOptions,
+    console: Console,
+) -> str:
+    """Segment one visit under a progress bar; returns what came out, in words."""
+    with progress_bar(console, f"{visit} visit: reading") as (bar, task):
+        say_choice(case, bar.console)
+
+        def show(progress: Progress) -> None:
+            words = f"{visit} visit: {in_words(progress)}"
+            bar.update(task, completed=overall_fraction(progress), description=words)
+
+        votes = folder / VOTES / "votes.npz"
+        report = segment_files(args, case, folder, options=options, on_progress=show, votes=votes)
+    totals = report.totals
+    return f"{totals.lesion_count} lesions, {totals.lesion_volume_ml:.2f} ml"
