@@ -7,6 +7,8 @@ from dlb_core.dicom.rules import Kind, judge, unusable
 from dlb_core.dicom.series import Series
 from dlb_core.errors import SeriesAmbiguous, SeriesMissing
 
+MOST_LISTED = 40
+"""Series named in a message: a hostile archive may hold thousands."""
 KINDS: tuple[Kind, ...] = ("T1w", "FLAIR")
 
 
@@ -77,7 +79,7 @@ def _pick(
         return one, f"{why}; the only one acquired in 3D"
     raise SeriesAmbiguous(
         f"{len(of_kind)} series could be the {kind}: "
-        f"{'; '.join(one.describe() for one, _ in of_kind)}. "
+        f"{_joined([one.describe() for one, _ in of_kind])}. "
         f"Send only the right one, or name it by its series number."
     )
 
@@ -103,7 +105,13 @@ def _missing(kind: Kind, series: list[Series]) -> SeriesMissing:
 
 
 def _listing(series: list[Series]) -> str:
-    return "; ".join(f"{one.describe()}: {_said(one)}" for one in series) or "there are none"
+    return _joined([f"{one.describe()}: {_said(one)}" for one in series]) or "there are none"
+
+
+def _joined(told: list[str]) -> str:
+    """Say no more than a reader can take in."""
+    more = [f"and {len(told) - MOST_LISTED} more"] if len(told) > MOST_LISTED else []
+    return "; ".join([*told[:MOST_LISTED], *more])
 
 
 def _said(series: Series) -> str:

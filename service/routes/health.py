@@ -3,14 +3,19 @@
 from collections.abc import Callable
 from http import HTTPStatus
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Response
 
 from dlb_core.documents import Health, HealthCheck, HealthDocument
 from dlb_core.errors import DlbError, TransientError
 from service.dependencies import Services, ServicesDep
+from service.lanes import Lane
 from service.space import require_space
 
 router = APIRouter(prefix="/health", tags=["health"])
+
+CHECKING = Lane("checking", 2)
+"""Threads in which checks are made: anyone may ask for them, and what is away is waited for."""
 
 
 @router.head("/live", include_in_schema=False)
@@ -25,14 +30,14 @@ def live() -> HealthDocument:
     "/ready",
     responses={503: {"model": HealthDocument, "description": "A check has failed"}},
 )
-def ready(services: ServicesDep, response: Response) -> HealthDocument:
+async def ready(services: ServicesDep, response: Response) -> HealthDocument:
     """Check all that the service needs.
 
     Without broker or worker the service is `degraded` but ready: jobs are accepted, kept in the
     database, and done when these come back. Without database, disk space, weights or its
     bucket it is not ready.
     """
-    checks = check_all(services)
+    checks = await run_sync(check_all, services, limiter=CHECKING.limiter())
     found = {check.status for check in checks}
     status = next(level for level in (Health.FAILED, Health.DEGRADED, Health.OK) if level in found)
     if status is Health.FAILED:

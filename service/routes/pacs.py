@@ -20,6 +20,7 @@ from dlb_core.errors import (
     JobNotFound,
     PacsUnavailable,
     QueueFull,
+    ResultsExpired,
     SeriesAmbiguous,
     SeriesDefective,
     SeriesMissing,
@@ -123,7 +124,13 @@ def list_deliveries(job_id: UUID, store: StoreDep, deliveries: DeliveriesDep) ->
     response_model=DeliveryDocument,
     openapi_extra=described(DeliveryRequest),
     responses=describe(
-        JobNotFound, BadOption, UnknownArchive, UploadTooLarge, UploadStalled, StoreUnavailable
+        JobNotFound,
+        ResultsExpired,
+        BadOption,
+        UnknownArchive,
+        UploadTooLarge,
+        UploadStalled,
+        StoreUnavailable,
     ),
 )
 async def order_delivery(job_id: UUID, request: Request, services: ServicesDep) -> Response:
@@ -144,7 +151,7 @@ async def order_delivery(job_id: UUID, request: Request, services: ServicesDep) 
     "/jobs/{job_id}/deliveries/{delivery_id}/replay",
     status_code=HTTPStatus.ACCEPTED,
     response_model=DeliveryDocument,
-    responses=describe(JobNotFound, DeliveryNotFound, StoreUnavailable),
+    responses=describe(JobNotFound, DeliveryNotFound, ResultsExpired, StoreUnavailable),
 )
 def replay_delivery(job_id: UUID, delivery_id: UUID, services: ServicesDep) -> Response:
     """Deliver again, now, whatever became of it before."""

@@ -9,7 +9,7 @@ import pytest
 
 from dlb_core.artefacts import DICOM_SEG
 from dlb_core.contracts import ArtefactEntry, SegmentationOptions
-from dlb_core.errors import DeliveryNotFound, JobNotFound
+from dlb_core.errors import DeliveryNotFound, JobNotFound, ResultsExpired
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.deliveries.courier import PAUSES_S, DeliveryCourier
 from dlb_core.jobs.deliveries.store import DeliveryStore
@@ -132,7 +132,9 @@ def test_what_can_never_be_delivered_says_why(bench: Bench) -> None:
 
     bench.courier().run_once()
 
-    assert "did not come as DICOM" in (bench.store.of_job(nifti)[0].log[0].error or "")
+    (given_up,) = bench.store.of_job(nifti)
+    assert "did not come as DICOM" in (given_up.log[0].error or "")
+    assert given_up.state is DeliveryState.FAILED, "another attempt would go no better"
     assert "no archive of this name" in (bench.store.of_job(orphan)[0].log[0].error or "")
 
 
@@ -156,6 +158,22 @@ def test_a_fault_that_nobody_foresaw_is_noted_and_holds_nobody_up(
         assert "ValueError" in (delivery.log[0].error or "")
         assert delivery.next_try is not None
         assert delivery.next_try > bench.now
+
+
+def test_what_is_no_longer_kept_is_no_longer_on_its_way(bench: Bench) -> None:
+    """A delivery that says "pending" for ever would be waited for."""
+    job_id = bench.job()
+    waiting = bench.store.order(job_id, "main")
+
+    bench.jobs.expire_results(bench.now + timedelta(days=1))
+
+    (ended,) = bench.store.of_job(job_id)
+    assert (ended.state, ended.next_try) == (DeliveryState.FAILED, None)
+    assert "no longer kept" in (ended.log[-1].error or "")
+    with pytest.raises(ResultsExpired):
+        bench.store.replay(job_id, waiting.id)
+    with pytest.raises(ResultsExpired):
+        bench.store.order(job_id, "another")
 
 
 def test_deliveries_go_with_their_job(bench: Bench) -> None:

@@ -28,6 +28,10 @@ LEASE_S = 600.0
 OBJECTS = (artefacts.DICOM_SEG, artefacts.DICOM_SR, artefacts.DICOM_PDF)
 
 
+class _Never(StageFailed):
+    """No other attempt would go better."""
+
+
 class DeliveryCourier(Repeated):
     """Makes deliveries, once or in a thread of its own.
 
@@ -75,6 +79,8 @@ class DeliveryCourier(Repeated):
         """Make one attempt, and note what came of it."""
         try:
             self._send(due)
+        except _Never as error:
+            self._note(due, str(error), is_last=True)
         except DlbError as error:
             self._note(due, str(error))
         except Exception as error:
@@ -94,7 +100,7 @@ class DeliveryCourier(Repeated):
             raise StageFailed("the operator's list has no archive of this name any more")
         names = [name for name in OBJECTS if name in due.artefacts]
         if not names:
-            raise StageFailed("the job has no DICOM results: it did not come as DICOM")
+            raise _Never("the job has no DICOM results: it did not come as DICOM")
         results = self._folder.attempt(due.job_id, due.job_fence)
         with self._scratch() as scratch, DicomWeb(archive) as web:
             # A reader's correction is what is meant from then on.
@@ -104,10 +110,10 @@ class DeliveryCourier(Repeated):
         # Not in /tmp, which may lie in memory.
         return TemporaryDirectory(dir=self._folder.staging)
 
-    def _note(self, due: Outgoing, cause: str | None) -> None:
+    def _note(self, due: Outgoing, cause: str | None, *, is_last: bool = False) -> None:
         if cause is None:
             state, next_try = DeliveryState.DELIVERED, None
-        elif due.attempts > len(self._pauses_s):
+        elif is_last or due.attempts > len(self._pauses_s):
             state, next_try = DeliveryState.FAILED, None
         else:
             pause = timedelta(seconds=self._pauses_s[due.attempts - 1])

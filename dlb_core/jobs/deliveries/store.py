@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from dlb_core.contracts import JobState
-from dlb_core.errors import DeliveryNotFound
+from dlb_core.errors import DeliveryNotFound, ResultsExpired
 from dlb_core.jobs.deliveries.tables import DeliveryRow
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.sessions import Sessions, existing
@@ -48,11 +48,11 @@ class DeliveryStore(Sessions):
 
         Raises
         ------
-        JobNotFound
+        JobNotFound, ResultsExpired
         """
         try:
             with self._write() as session:
-                existing(session, job_id)
+                _require_kept(session, job_id)
                 row = _of(session, job_id, archive) or self._new(session, job_id, archive)
                 session.flush()
                 return _document(row)
@@ -78,12 +78,13 @@ class DeliveryStore(Sessions):
 
         Raises
         ------
-        DeliveryNotFound
+        DeliveryNotFound, ResultsExpired
         """
         with self._write() as session:
             row = session.get(DeliveryRow, delivery_id, with_for_update=True)
             if row is None or row.job_id != job_id:
                 raise DeliveryNotFound("no such delivery: it never was, or its job was removed")
+            _require_kept(session, job_id)
             row.state, row.attempts, row.next_try = DeliveryState.PENDING, 0, self._clock()
             row.fence += 1
             row.lease_until = row.delivered = None
@@ -159,6 +160,12 @@ class DeliveryStore(Sessions):
         )
         session.add(row)
         return row
+
+
+def _require_kept(session: Session, job_id: UUID) -> None:
+    """Refuse a job whose results are gone: nothing would ever be delivered."""
+    if existing(session, job_id).expired is not None:
+        raise ResultsExpired("the job's results are no longer kept: submit the images again")
 
 
 def _of(session: Session, job_id: UUID, archive: str) -> DeliveryRow | None:

@@ -11,8 +11,10 @@ from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.orm import Session, lazyload
 
 from dlb_core.contracts import FINAL_STATES, JobState
+from dlb_core.jobs.deliveries.tables import DeliveryRow
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.sessions import Sessions
+from dlb_core.pacs.documents import DeliveryState
 
 BATCH = 500
 """Rows a transaction: others must not wait long for the write lock."""
@@ -36,7 +38,9 @@ class Expiry(Sessions):
                 row.artefacts, row.totals, row.inputs = [], None, {}
                 row.options = _without_label(row.options)
                 row.keep_inputs = False
-            return [row.id for row in rows]
+            gone = [row.id for row in rows]
+            _give_up_deliveries(session, gone, now)
+            return gone
 
     def expire_inputs(self, before: datetime) -> list[UUID]:
         """Give up the images of jobs that failed or were cancelled earlier; some at a time."""
@@ -79,6 +83,17 @@ def _ended_before(
         .with_for_update(skip_locked=True)
     )
     return list(session.scalars(query))
+
+
+def _give_up_deliveries(session: Session, job_ids: list[UUID], now: datetime) -> None:
+    """End those that still wait: there is nothing to deliver any more, which must be seen."""
+    waiting = select(DeliveryRow).where(
+        DeliveryRow.job_id.in_(job_ids), DeliveryRow.state == DeliveryState.PENDING
+    )
+    for row in session.scalars(waiting):
+        row.state, row.next_try, row.lease_until = DeliveryState.FAILED, None, None
+        row.fence += 1
+        row.log = [*row.log, {"at": now.isoformat(), "error": "the results are no longer kept"}]
 
 
 def _without_label(options: dict[str, Any]) -> dict[str, Any]:
