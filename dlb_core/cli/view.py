@@ -1,10 +1,10 @@
 """`dlb view`: look at a folder of results in a browser."""
 
 import argparse
-import subprocess
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dlb_core import artefacts
 from dlb_core.errors import BadOption
@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> NoReturn:
     """Serve the viewer until Ctrl-C.
 
     Raises
@@ -39,12 +39,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if not 0 <= args.port <= 65535:
         raise BadOption("--port must lie between 0 and 65535")
-    # By module name, as `dlb serve` starts it: this package knows nothing of the service.
-    command = [sys.executable, "-m", "service.viewer", str(folder), "--port", str(args.port)]
-    with subprocess.Popen([*command, *(["--open"] if args.open else [])]) as viewer:  # noqa: S603  # our own command
-        try:
-            return viewer.wait()
-        except KeyboardInterrupt:
-            # Ctrl-C reached the viewer, too: it ends by itself.
-            viewer.wait()
-            return 0
+    # By module name, as `dlb serve` starts it: this package knows nothing of the service. In this
+    # process's place, so that what ends `dlb view` ends it; -P: no modules of the present folder.
+    command = [sys.executable, "-P", "-m", "service.viewer", str(folder), "--port", str(args.port)]
+    sys.stdout.flush()
+    os.execv(command[0], [*command, *(["--open"] if args.open else [])])  # noqa: S606  # our own command

@@ -123,8 +123,8 @@ def location_rules(rules: LocationRules) -> dict[Location, str]:
         f"{measured(rules.periventricular_mm)} mm of a lateral ventricle",
         Location.JUXTACORTICAL: "else: comes within "
         f"{measured(rules.juxtacortical_mm)} mm of the cerebral cortex",
-        Location.INFRATENTORIAL: f"{number(100 * rules.infratentorial_share)} % or more in "
-        "or around brainstem and cerebellum; asked first",
+        Location.INFRATENTORIAL: f"first: {number(100 * rules.infratentorial_share)} % or more in "
+        "or near brainstem, cerebellum",
         Location.DEEP_WHITE_MATTER: "everything else, deep grey matter too",
     }
 

@@ -1,6 +1,7 @@
 """Show a folder of results in a browser: `python -m service.viewer FOLDER [--port N] [--open]`."""
 
 import argparse
+import contextlib
 import socket
 import sys
 import webbrowser
@@ -15,7 +16,7 @@ CANNOT_LISTEN = 2
 
 
 def main() -> int:
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C, which is no error."""
     parser = argparse.ArgumentParser(prog="python -m service.viewer", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=0)
@@ -35,7 +36,9 @@ def main() -> int:
         config = uvicorn.Config(
             create_local_app(args.folder), log_level="warning", access_log=False, ws="none"
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        # Uvicorn ends in order, and then raises Ctrl-C anew.
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 

@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -157,3 +161,29 @@ def test_view_refuses_a_folder_without_results(
     """An empty viewer would leave the user to guess."""
     assert main(["view", str(tmp_path)]) == 2
     assert "no report.json" in capsys.readouterr().err
+
+
+def test_view_shows_the_folder_until_ctrl_c(tmp_path: Path) -> None:
+    """It reads what it shows, runs nothing that lies beside it, and leaves no one listening."""
+    made = plain_report(SegmentationOptions(), lesion_count=3)
+    (tmp_path / "report.json").write_text(made.model_dump_json())
+    (tmp_path / "html.py").write_text("raise SystemExit('a module of the folder was run')")
+    code = "import sys; sys.path.remove(''); from dlb_core.cli.main import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "view", "."],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as view:
+        assert view.stdout is not None
+        address = view.stdout.readline().split()[1]
+        shown = httpx.get(f"{address.rstrip('/')}{JOB_PATH}/results").json()
+        view.send_signal(signal.SIGINT)
+        _, errors = view.communicate(timeout=60)
+
+    assert shown["report"]["totals"]["lesion_count"] == made.totals.lesion_count
+    assert (view.returncode, errors) == (0, "")
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address)
