@@ -36,7 +36,7 @@ class Figures(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read everything once."""
-        for read in (_jobs, _queue, _broker, _tallied, _webhooks, _weights, _room, _checks):
+        for read in READ:
             yield from _readable(read, self._services)
 
 
@@ -111,6 +111,15 @@ def _webhooks(services: Services) -> Iterator[Metric]:
     yield messages
 
 
+def _deliveries(services: Services) -> Iterator[Metric]:
+    deliveries = GaugeMetricFamily(
+        "dlb_deliveries", "Deliveries to picture archives, by state.", labels=["state"]
+    )
+    for state, count in services.deliveries.counts().items():
+        deliveries.add_metric([state.value], count)
+    yield deliveries
+
+
 def _weights(services: Services) -> Iterator[Metric]:
     model = InfoMetricFamily("dlb_model", "The weights that jobs use.")
     for summary in services.bundles.summaries():
@@ -131,3 +140,7 @@ def _checks(services: Services) -> Iterator[Metric]:
     for check in check_all(services):
         checks.add_metric([check.name], float(check.status is Health.OK))
     yield checks
+
+
+READ = (_jobs, _queue, _broker, _tallied, _webhooks, _deliveries, _weights, _room, _checks)
+"""What is read, one after another."""

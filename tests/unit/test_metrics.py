@@ -160,8 +160,11 @@ async def test_dashboard_and_alerts_ask_for_numbers_that_there_are(tmp_path: Pat
     """A renamed number leaves an empty panel, and an alert that never comes."""
     async with service(tmp_path) as (client, services):
         await one_success_one_failure(client, services)
-        there = {name.partition("{")[0] for name in numbers(await client.get("/metrics"))}
+        services.deliveries.order(services.store.list_jobs(limit=1)[0][0].id, "main")
+        found = numbers(await client.get("/metrics"))
+        there = {name.partition("{")[0] for name in found}
 
+    assert found["dlb_deliveries{state=pending}"] == 1
     dashboard = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
     rules = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())
     asked = set(NAME.findall(" ".join(_expressions(dashboard, rules))))

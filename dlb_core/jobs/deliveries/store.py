@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -72,6 +72,13 @@ class DeliveryStore(Sessions):
         )
         with self._read() as session:
             return [_document(row) for row in session.scalars(query)]
+
+    def counts(self) -> dict[DeliveryState, int]:
+        """How many deliveries are in each state."""
+        query = select(DeliveryRow.state, func.count()).group_by(DeliveryRow.state)
+        with self._read() as session:
+            found = {DeliveryState(state): count for state, count in session.execute(query)}
+        return {state: found.get(state, 0) for state in DeliveryState}
 
     def replay(self, job_id: UUID, delivery_id: UUID) -> DeliveryDocument:
         """Deliver again, whatever became of it before.
