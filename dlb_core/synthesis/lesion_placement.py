@@ -15,9 +15,11 @@ RIM_LOSS = (0.1, 0.6)
 """Share of its contrast that a lesion has lost at its outline; drawn once a sample."""
 RIM_WIDTH_VOXELS = (1.0, 4.0)
 """Depth over which the contrast comes back."""
-CONFLUENT = 0.25
+CONFLUENT = 0.1
 """Share of samples whose lesions are grown into one another, as in patients with many."""
 GROWTH_VOXELS = (1.0, 7.0)
+DEEP_SIGMA_VOXELS, DEEP_SHARE = 1.5, 0.8
+"""Where they may grow: so much white matter around."""
 
 
 def soften(mask: NDArray[np.float32], sigma: float) -> Array:
@@ -57,23 +59,27 @@ def transplant(
     for donor in donors:
         np.maximum(joined, donor, out=joined)
     if rng.random() < CONFLUENT:
-        joined = _grow(rng, joined)
+        joined = _grow(rng, joined, host_white_matter)
     reach: Array = np.clip(ndimage.gaussian_filter(host_white_matter, 1.0) * 2 - 0.3, 0, 1)
     lesions: Array = soften(joined, float(rng.uniform(0.3, 0.8))) * reach.astype(np.float32)
     mask = lesions >= 0.5
     return PlacedLesions(_fade(rng, lesions, mask), mask)
 
 
-def _grow(rng: np.random.Generator, lesions: NDArray[np.float32]) -> NDArray[np.float32]:
+def _grow(
+    rng: np.random.Generator, lesions: NDArray[np.float32], white_matter: Array
+) -> NDArray[np.float32]:
     """Let lesions grow, more in some places than in others; most donors have few and small ones.
 
     Without it a network never sees a corpus callosum full of lesion, and takes it for healthy.
+    The fringe below the cortex stays as it is: whole ribbons of it would look like grey matter.
     """
     if not lesions.any():
         return lesions
     growth = rng.uniform(*GROWTH_VOXELS) * np.clip(smooth_field(rng, lesions.shape, 14) + 0.5, 0, 1)
-    grown: NDArray[np.float32] = ndimage.distance_transform_edt(lesions == 0) <= growth
-    return np.maximum(lesions, grown.astype(np.float32))
+    near = ndimage.distance_transform_edt(lesions == 0) <= growth
+    deep = ndimage.gaussian_filter(white_matter, DEEP_SIGMA_VOXELS) > DEEP_SHARE
+    return np.maximum(lesions, (near & deep).astype(np.float32))
 
 
 def _fade(rng: np.random.Generator, lesions: Array, mask: Mask) -> Array:

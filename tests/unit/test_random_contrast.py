@@ -52,10 +52,10 @@ def test_lesions_grow_into_one_another_in_some_samples() -> None:
     white = np.ones(SHAPE, dtype=np.float32)
     white[:, :12] = 0
 
-    masks = [transplant(np.random.default_rng(seed), [donor], white).mask for seed in range(40)]
+    masks = [transplant(np.random.default_rng(seed), [donor], white).mask for seed in range(100)]
 
-    grown = [mask for mask in masks if mask.sum() > 2 * donor.sum()]
-    assert 4 <= len(grown) <= 16
+    grown = [mask for mask in masks if mask.sum() > 1.5 * donor.sum()]
+    assert 3 <= len(grown) <= 20
     assert any(ndimage.label(mask)[1] == 1 for mask in grown)
     assert all((mask[donor > 0]).mean() > 0.9 for mask in masks)
     assert not any(mask[:, :10].any() for mask in masks)
