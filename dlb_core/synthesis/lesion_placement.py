@@ -79,7 +79,7 @@ def _grow(
     growth = rng.uniform(*GROWTH_VOXELS) * np.clip(smooth_field(rng, lesions.shape, 14) + 0.5, 0, 1)
     near = ndimage.distance_transform_edt(lesions == 0) <= growth
     deep = ndimage.gaussian_filter(white_matter, DEEP_SIGMA_VOXELS) > DEEP_SHARE
-    return np.maximum(lesions, (near & deep).astype(np.float32))
+    return np.where(near & deep, np.float32(1), lesions)
 
 
 def _fade(rng: np.random.Generator, lesions: Array, mask: Mask) -> Array:
