@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 STEADY_AFTER_S = 60.0
 """A child that ran for so long counts as healthy: its pauses start short again."""
+LONGEST_LOG = 64 * 1024 * 1024
+"""Bytes; a service that runs for years must not fill its own disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Child:
         Death or None
             Once for each end, when it is first seen.
         """
+        self._bound_log()
         if self._process is None or self.is_running:
             return None
         now = time.monotonic()
@@ -105,6 +109,16 @@ class Child:
         if now >= self._next_start:
             self.start()
         return None
+
+    def _bound_log(self) -> None:
+        """Begin a log anew that has grown long; the child goes on adding to the same file."""
+        if self._log is None:
+            return
+        # Where there is no room to set it aside, the next look may find some.
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size > LONGEST_LOG:
+                shutil.copyfile(self._log, self._log.with_suffix(".previous.log"))
+                os.truncate(self._log, 0)
 
     def ask_to_stop(self) -> None:
         """Ask it to end, once: some take the second time for "at once"."""

@@ -69,3 +69,29 @@ def test_a_child_gets_its_variables_and_its_log(tmp_path: Path) -> None:
     child.stop()
 
     assert log.read_text() == "here\n"
+
+
+def test_a_log_is_begun_anew_before_it_fills_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child keeps the file open: what it says afterwards must not be lost, nor leave a hole."""
+    monkeypatch.setattr(supervisor, "LONGEST_LOG", 100)
+    log, go_on = tmp_path / "child.log", tmp_path / "go-on"
+    code = (
+        "import pathlib, sys, time; print('x' * 200, flush=True)\n"
+        "while not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\n"
+        "print('after', flush=True)"
+    )
+    child = Child("talker", [sys.executable, "-c", code, str(go_on)], log=log)
+    child.start()
+    previous = log.with_suffix(".previous.log")
+    deadline = time.monotonic() + PATIENCE_S
+    while not previous.exists() and time.monotonic() < deadline:
+        child.keep_running()
+        time.sleep(0.01)
+    go_on.touch()
+    watch(child, 1)
+    child.stop()
+
+    assert previous.read_text() == "x" * 200 + "\n"
+    assert log.read_text() == "after\n"
