@@ -108,6 +108,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await sweeper
             await services.feed.close()
+            await services.comparison_feed.close()
             await run_sync(services.close)
 
     app = FastAPI(

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from dlb_core.errors import JobNotFound
 from dlb_core.jobs.batches.store import BatchStore
 from dlb_core.jobs.comparisons.dispatcher import ComparisonDispatcher
+from dlb_core.jobs.comparisons.records import ComparisonRecord
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.deliveries.courier import DeliveryCourier
@@ -17,6 +18,7 @@ from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.endings import Endings
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.queue import ComparisonQueue, JobQueue
+from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.rounds import Rounds
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.sessions import NO_SUCH_JOB
@@ -26,7 +28,7 @@ from dlb_core.jobs.webhooks.store import WebhookStore
 from dlb_core.pacs.archives import Archive, read_archives
 from service.bundles import Bundles
 from service.callers import caller_of, job_named
-from service.events import JobFeed
+from service.events import Feed
 from service.gate import Gate
 from service.intake import Intake
 from service.pulls import Pulls
@@ -64,7 +66,8 @@ class Services:
     dispatcher: Dispatcher
     space: UploadSpace
     gate: Gate
-    feed: JobFeed
+    feed: Feed[JobRecord]
+    comparison_feed: Feed[ComparisonRecord]
 
     @property
     def intake(self) -> Intake:
@@ -124,7 +127,6 @@ def open_services(settings: ServiceSettings) -> Services:
         delivery_courier.start()
     space = UploadSpace(data.staging, spare=settings.min_free_bytes)
     gate = Gate.open(settings, data, engine)
-    feed = JobFeed(store, max_listeners=settings.max_event_streams)
     return Services(
         settings=settings,
         data=data,
@@ -145,7 +147,8 @@ def open_services(settings: ServiceSettings) -> Services:
         dispatcher=dispatcher,
         space=space,
         gate=gate,
-        feed=feed,
+        feed=Feed(store.get_many, max_listeners=settings.max_event_streams),
+        comparison_feed=Feed(comparisons.get_many, max_listeners=settings.max_event_streams),
     )
 
 
@@ -203,7 +206,7 @@ async def _webhooks(services: "ServicesDep") -> WebhookStore:
     return services.webhooks
 
 
-async def _feed(services: "ServicesDep") -> JobFeed:
+async def _feed(services: "ServicesDep") -> Feed[JobRecord]:
     return services.feed
 
 
@@ -220,7 +223,7 @@ DataDep = Annotated[DataFolder, Depends(_data)]
 StoreDep = Annotated[JobStore, Depends(_store)]
 BatchesDep = Annotated[BatchStore, Depends(_batches)]
 WebhooksDep = Annotated[WebhookStore, Depends(_webhooks)]
-FeedDep = Annotated[JobFeed, Depends(_feed)]
+FeedDep = Annotated[Feed[JobRecord], Depends(_feed)]
 BundlesDep = Annotated[Bundles, Depends(_bundles)]
 
 

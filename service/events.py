@@ -1,19 +1,20 @@
-"""Tell many listeners when jobs change, with one look at the store for all of them."""
+"""Tell many listeners when jobs or comparisons change, with one look at the store for all."""
 
 import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from anyio.to_thread import run_sync
 
-from dlb_core.contracts import FINAL_STATES
+from dlb_core.contracts import ENDED_COMPARISONS, FINAL_STATES
 from dlb_core.errors import StreamsExhausted, TransientError
+from dlb_core.jobs.comparisons.records import ComparisonRecord
 from dlb_core.jobs.records import JobRecord
-from dlb_core.jobs.store import JobStore
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +25,17 @@ SIGN_OF_LIFE_EVERY_S = 15.0
 """Proxies close connections on which nothing comes for a minute or so."""
 
 
-class JobFeed:
-    """Looks at the jobs that somebody listens to, while somebody does; within one event loop.
+Record = TypeVar("Record", JobRecord, ComparisonRecord)
+ENDED: frozenset[str] = FINAL_STATES | ENDED_COMPARISONS
+
+
+class Feed(Generic[Record]):
+    """Looks at the records that somebody listens to, while somebody does; within one event loop.
 
     Parameters
     ----------
-    store : JobStore
+    read : callable
+        Reads those of some records that exist.
     max_listeners : int
         More are refused.
     longest_s : float
@@ -37,13 +43,17 @@ class JobFeed:
     """
 
     def __init__(
-        self, store: JobStore, *, max_listeners: int, longest_s: float = LONGEST_S
+        self,
+        read: Callable[[list[UUID]], dict[UUID, Record]],
+        *,
+        max_listeners: int,
+        longest_s: float = LONGEST_S,
     ) -> None:
-        self._store = store
+        self._read: Callable[[list[UUID]], dict[UUID, Record]] = read
         self._max_listeners = max_listeners
         self._longest_s = longest_s
         self._listeners: Counter[UUID] = Counter()
-        self._latest: dict[UUID, JobRecord | None] = {}
+        self._latest: dict[UUID, Record | None] = {}
         self._looked = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -68,27 +78,27 @@ class JobFeed:
         StreamsExhausted
         """
         if self._listeners.total() >= self._max_listeners:
-            raise StreamsExhausted("too many streams of events are open: poll the job instead")
+            raise StreamsExhausted("too many streams of events are open: poll instead")
 
-    async def follow(self, first: JobRecord, *, is_known: bool) -> AsyncIterator[JobRecord | None]:
-        """Yield a job now and each time it has changed, until it has ended, is gone, or for long.
+    async def follow(self, first: Record, *, is_known: bool) -> AsyncIterator[Record | None]:
+        """Yield a record now and after each change, until it has ended, is gone, or for long.
 
         Parameters
         ----------
-        first : JobRecord
+        first : JobRecord or ComparisonRecord
             As it was just read.
         is_known : bool
             Whether the listener has it already.
 
         Yields
         ------
-        JobRecord or None
+        JobRecord, ComparisonRecord or None
             None when nothing has changed, at once and now and then: a sign of life.
         """
         known, until = first, asyncio.get_running_loop().time() + self._longest_s
         with self._listening(first.id) as joined:
             yield None if is_known else first
-            while known.state not in FINAL_STATES and not self._closing:
+            while known.state not in ENDED and not self._closing:
                 if asyncio.get_running_loop().time() > until:
                     return
                 if not await self._is_news(known, joined):
@@ -102,24 +112,24 @@ class JobFeed:
                     known = latest
 
     @contextmanager
-    def _listening(self, job_id: UUID) -> Iterator[int]:
+    def _listening(self, record_id: UUID) -> Iterator[int]:
         """Count a listener; the first one starts the looks, and without any they end.
 
         Yields the number of the look that was last begun: what it and earlier ones find may be
         older than what the listener knows.
         """
-        self._listeners[job_id] += 1
+        self._listeners[record_id] += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._look())
         try:
             yield self._begun
         finally:
-            self._listeners[job_id] -= 1
-            if self._listeners[job_id] == 0:
-                del self._listeners[job_id]
+            self._listeners[record_id] -= 1
+            if self._listeners[record_id] == 0:
+                del self._listeners[record_id]
 
-    async def _is_news(self, known: JobRecord, joined: int) -> bool:
-        """Wait until a job is another than the one known, or gone; False after a while."""
+    async def _is_news(self, known: Record, joined: int) -> bool:
+        """Wait until a record is another than the one known, or gone; False after a while."""
 
         def is_news() -> bool:
             seen = self._done > joined and known.id in self._latest
@@ -138,12 +148,12 @@ class JobFeed:
             self._begun += 1
             wanted = list(self._listeners)
             try:
-                found = await run_sync(self._store.get_many, wanted)
+                found = await run_sync(self._read, wanted)
             except TransientError as error:
                 logger.warning("events_interrupted", extra={"cause": str(error)})
             else:
                 async with self._looked:
-                    self._latest = {job_id: found.get(job_id) for job_id in wanted}
+                    self._latest = {each: found.get(each) for each in wanted}
                     self._done = self._begun
                     self._looked.notify_all()
             await asyncio.sleep(LOOK_EVERY_S)

@@ -1,5 +1,6 @@
 """Comparisons of two visits of one patient."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
+from fastapi.responses import StreamingResponse
 
 from dlb_core.contracts import ENDED_COMPARISONS, ComparisonState
 from dlb_core.documents import ArtefactDocument, JobFailure
@@ -28,6 +30,7 @@ from dlb_core.errors import (
     SeriesDefective,
     SeriesMissing,
     StoreUnavailable,
+    StreamsExhausted,
     UnreadableArchive,
     UnreadableImage,
     UploadStalled,
@@ -63,6 +66,7 @@ from service.routes.artefacts import (
     SECURITY_HEADERS,
     successful,
 )
+from service.routes.events import MEDIA_TYPE, LastEventId, stream_of
 from service.routes.jobs import REPLAYED, IdempotencyKey, IfNoneMatch
 from service.uploads import MULTIPART
 
@@ -221,6 +225,36 @@ def read_comparison(
     """Tell how a comparison stands; once it is successful, its numbers and files."""
     record = services.comparisons.get(comparison_id, sees=caller.sees)
     return respond(_document(record), if_none_match=if_none_match, headers=_headers(record))
+
+
+@router.get(
+    "/{comparison_id}/events",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "`comparison` events: its document, now and after each change; the "
+            "stream ends after the one in which it has ended",
+            "content": {MEDIA_TYPE: {}},
+        },
+        204: {"description": "It has ended, and the listener knows how: do not reconnect"},
+        **describe(JobNotFound, StreamsExhausted, StoreUnavailable),
+    },
+)
+async def stream_comparison(
+    comparison_id: UUID,
+    services: ServicesDep,
+    caller: CallerDep,
+    last_event_id: LastEventId = None,
+) -> Response:
+    """Stream a comparison's document, each time that it has changed, until it has ended."""
+    read = partial(services.comparisons.get, comparison_id, sees=caller.sees)
+    return stream_of(
+        await run_sync(read),
+        services.comparison_feed,
+        _document,
+        name="comparison",
+        last_event_id=last_event_id,
+    )
 
 
 @router.get(

@@ -1,6 +1,6 @@
-"""A job's changes as server-sent events."""
+"""Changes as server-sent events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
@@ -9,13 +9,12 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Header, Response
 from fastapi.responses import StreamingResponse
 
-from dlb_core.contracts import FINAL_STATES
-from dlb_core.documents import API, JobDocument
+from dlb_core.contracts import Message
+from dlb_core.documents import API
 from dlb_core.errors import JobNotFound, StoreUnavailable, StreamsExhausted
-from dlb_core.jobs.records import JobRecord
 from service.dependencies import FeedDep, StoreDep
 from service.errors import describe
-from service.events import JobFeed
+from service.events import ENDED, Feed, Record
 from service.presentation import entity_tag, job_document
 
 router = APIRouter(prefix=f"{API}/jobs/{{job_id}}", tags=["jobs"])
@@ -27,6 +26,10 @@ HEADERS = {
     # Asks nginx not to hold events back until it has a bufferful.
     "X-Accel-Buffering": "no",
 }
+LastEventId = Annotated[
+    str | None,
+    Header(max_length=100, description="id of the last event that came: it is not repeated"),
+]
 SIGN_OF_LIFE = ": still here\n\n"
 
 
@@ -48,35 +51,42 @@ async def stream_events(
     job_id: UUID,
     store: StoreDep,
     feed: FeedDep,
-    last_event_id: Annotated[
-        str | None,
-        Header(max_length=100, description="id of the last event that came: it is not repeated"),
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Stream a job's document, each time that it has changed, until the job has ended."""
     record = await run_sync(store.get, job_id)
-    is_known = last_event_id == _event_id(job_document(record))
-    if is_known and record.state in FINAL_STATES:
+    return stream_of(record, feed, job_document, name="job", last_event_id=last_event_id)
+
+
+def stream_of(
+    record: Record,
+    feed: Feed[Record],
+    describe_it: Callable[[Record], Message],
+    *,
+    name: str,
+    last_event_id: str | None,
+) -> Response:
+    """Stream a record's document, each time that it has changed, as events of this name."""
+    is_known = last_event_id == _event_id(describe_it(record))
+    if is_known and record.state in ENDED:
         return Response(status_code=HTTPStatus.NO_CONTENT)
     feed.require_place()
-    return StreamingResponse(
-        _events(record, feed, is_known=is_known), media_type=MEDIA_TYPE, headers=HEADERS
-    )
+
+    async def events() -> AsyncIterator[str]:
+        preface = f"retry: {RECONNECT_AFTER_MS}\n\n"
+        async for latest in feed.follow(record, is_known=is_known):
+            said = SIGN_OF_LIFE if latest is None else _event(name, describe_it(latest))
+            yield preface + said
+            preface = ""
+
+    return StreamingResponse(events(), media_type=MEDIA_TYPE, headers=HEADERS)
 
 
-async def _events(record: JobRecord, feed: JobFeed, *, is_known: bool) -> AsyncIterator[str]:
-    preface = f"retry: {RECONNECT_AFTER_MS}\n\n"
-    async for latest in feed.follow(record, is_known=is_known):
-        yield preface + (SIGN_OF_LIFE if latest is None else _event(latest))
-        preface = ""
-
-
-def _event(record: JobRecord) -> str:
+def _event(name: str, document: Message) -> str:
     """One event: the document on one line."""
-    document = job_document(record)
-    return f"event: job\nid: {_event_id(document)}\ndata: {document.model_dump_json()}\n\n"
+    return f"event: {name}\nid: {_event_id(document)}\ndata: {document.model_dump_json()}\n\n"
 
 
-def _event_id(document: JobDocument) -> str:
+def _event_id(document: Message) -> str:
     """The document's entity tag, without its quotes."""
     return entity_tag(document).removeprefix("W/").strip('"')

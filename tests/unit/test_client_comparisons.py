@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 import pytest
 from service_kit import Running, finish, nifti
 
@@ -85,6 +86,31 @@ def test_two_visits_are_sent_and_their_comparison_comes_back(
     assert ended.totals.new == 1
     assert sha256_of(path) == ended.artefacts[0].sha256
     assert [job.options.label for job in jobs] == ["P 7"] * 2
+
+
+def test_a_comparisons_changes_are_events_until_its_end(running: Running, scan: Path) -> None:
+    """A page that shows it need not ask every few seconds, for half an hour."""
+    with DlbClient(running.url) as client:
+        pair = case_of(t1w=scan, flair=scan)
+        made = client.compare_scans(pair, pair)
+    url, heard = f"{running.url}{made.href}/events", []
+    with httpx.stream("GET", url, timeout=20, trust_env=False) as answer:
+        for line in answer.iter_lines():
+            field, _, value = line.partition(": ")
+            if field == "event":
+                assert value == "comparison"
+            if field == "id":
+                last = value
+            if field == "data":
+                heard.append(ComparisonDocument.model_validate_json(value).state.value)
+                if len(heard) == 1:
+                    running.services.store.request_cancel(made.first)
+                    running.services.store.request_cancel(made.second)
+                    running.services.comparison_rounds.wake()
+
+    assert heard == ["waiting", "failed"]
+    known = {"Last-Event-ID": last}
+    assert httpx.get(url, headers=known, trust_env=False).status_code == 204
 
 
 def test_jobs_are_compared_awaited_too(running: Running, scan: Path) -> None:

@@ -15,7 +15,7 @@ from service_kit import Running, nifti, until
 from dlb_core.client import DlbClient
 from dlb_core.contracts import Progress, Stage
 from dlb_core.jobs.records import JobRecord
-from service.events import JobFeed
+from service.events import Feed
 
 Event = tuple[str, dict[str, Any]]
 """Its id, and its data."""
@@ -144,7 +144,7 @@ def test_a_stream_ends_after_a_while_and_is_taken_up_again(running: Running, job
     heard: list[JobRecord | None] = []
 
     async def listen() -> None:
-        feed = JobFeed(running.services.store, max_listeners=1, longest_s=0.0)
+        feed = Feed(running.services.store.get_many, max_listeners=1, longest_s=0.0)
         async for latest in feed.follow(record, is_known=False):
             heard.append(latest)
         await feed.close()
