@@ -7,8 +7,8 @@ ENV PATH=/opt/dlb/bin:$PATH
 WORKDIR /src
 # The libraries first: they change less often than the code, and weigh far more.
 COPY pyproject.toml requirements.lock requirements-dev.lock ./
-# With the extra `otel`, which is small: traces are a setting away.
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['otel'], sep='\n')" > dependencies.txt \
+# With two small extras: traces and another database are a setting away.
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *(d for extra in ('otel', 'postgresql') for d in p['optional-dependencies'][extra]), sep='\n')" > dependencies.txt \
     && pip install --requirement dependencies.txt --constraint requirements.lock --constraint requirements-dev.lock
 COPY LICENSE README.md THIRD_PARTY.md ./
 COPY dlb_core dlb_core

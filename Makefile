@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUTPUT ?= demo-output
 
-.PHONY: help demo browser archive test audit faults load lint format openapi benchmark clean
+.PHONY: help demo browser archive database test audit faults load lint format openapi benchmark clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,7 +32,14 @@ archive:  ## install the picture archive that tests/integration/test_pacs.py tal
 		|| echo "Orthanc could not be installed: tests of picture archives will be skipped"; \
 	else echo "no Orthanc here, and it cannot be installed: tests of picture archives will be skipped"; fi
 
-test: $(VENV)/.ready lint browser archive  ## check style and types, run every test
+database:  ## install the server that tests/integration/test_postgresql.py starts, likewise
+	@command -v initdb >/dev/null || ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null \
+		|| echo "PostgreSQL could not be installed: its tests will be skipped"; \
+	else echo "no PostgreSQL here, and it cannot be installed: its tests will be skipped"; fi
+
+test: $(VENV)/.ready lint browser archive database  ## check style and types, run every test
 	$(BIN)/python -m pytest
 
 audit: $(VENV)/.ready  ## look the pinned packages up among known weaknesses; needs a network

@@ -6,11 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from dlb_core.errors import DiskFull, StoreUnavailable
+from dlb_core.errors import BadOption, DiskFull, StoreUnavailable
 
 READ_ONLY = "dlb_read_only"
 """Execution option: the transaction only reads, so on SQLite it need not take the write lock."""
@@ -19,16 +25,47 @@ BUSY_TIMEOUT_S = 20.0
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_575_125
 """Any fixed number: PostgreSQL's advisory lock for migrations."""
+CONNECT_TIMEOUT_S = 10
+DISK_FULL = "53100"
+"""PostgreSQL's code for it."""
 
 
 def open_engine(database_url: str) -> Engine:
-    """Make an engine for any SQLAlchemy URL; SQLite gets what durable job rows need."""
+    """Make an engine for any SQLAlchemy URL; SQLite gets what durable job rows need.
+
+    Raises
+    ------
+    BadOption
+        The URL is none, or its driver is not installed.
+    """
     if not database_url.startswith("sqlite"):
-        return create_engine(database_url, pool_pre_ping=True)
+        return _open_server(database_url)
     engine = create_engine(database_url, connect_args={"timeout": BUSY_TIMEOUT_S})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _open_server(database_url: str) -> Engine:
+    """An engine for a database with a server; it may go away, and come back."""
+    # Messages say nothing of the URL: it holds a password.
+    try:
+        url = make_url(database_url)
+        arguments = {}
+        if url.get_backend_name() == "postgresql" and "connect_timeout" not in url.query:
+            # A server that does not answer must not hold its caller up for minutes.
+            arguments["connect_timeout"] = CONNECT_TIMEOUT_S
+        return create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    except ArgumentError as error:
+        raise BadOption(
+            "the database's URL cannot be used: write it as postgresql+psycopg://USER:PASSWORD@"
+            "HOST/NAME"
+        ) from error
+    except ImportError as error:
+        raise BadOption(
+            f"the database's driver is not installed ({error.name}): for PostgreSQL, pip install "
+            "'deeplesionbrain-service[postgresql]'"
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -97,9 +134,16 @@ def store_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout) as error:
-        if "disk is full" in str(error):
+    except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
+        if _is_full(error):
             raise DiskFull("no room left for the job store: free disk space") from error
         raise StoreUnavailable(
             "the job store does not answer: check that its database runs and can be written"
         ) from error
+
+
+def _is_full(error: DBAPIError | PoolTimeout) -> bool:
+    return (
+        "disk is full" in str(error)
+        or getattr(getattr(error, "orig", None), "sqlstate", None) == DISK_FULL
+    )

@@ -49,12 +49,15 @@ def broker_binaries() -> dict[str, Path]:
 class Installation:
     """Broker, store and dispatcher in one folder, and the workers that a test starts."""
 
-    def __init__(self, root: Path, *, broker_binary: Path) -> None:
+    def __init__(
+        self, root: Path, *, broker_binary: Path, database_url: str | None = None
+    ) -> None:
         self.folder = DataFolder(root / "data")
         self.folder.create()
         self.broker = EmbeddedRedis(self.folder.redis, binary=broker_binary)
         self.broker.start()
-        self.store = JobStore.open(self.folder.database_url)
+        self.database_url = database_url or self.folder.database_url
+        self.store = JobStore.open(self.database_url)
         self.queue = JobQueue(self.broker.url)
         self.dispatcher = Dispatcher(
             self.store, self.queue, self.folder, stale_after_s=1.0, interval_s=0.1
@@ -90,6 +93,7 @@ class Installation:
         environment = os.environ | WORKER_SETTINGS | settings
         environment |= {
             "DLB_DATA": str(self.folder.root),
+            "DLB_DATABASE_URL": self.database_url,
             "DLB_REDIS_URL": self.broker.url,
             "PYTHONPATH": paths,
             "OMP_NUM_THREADS": "1",

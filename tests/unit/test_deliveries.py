@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import Engine
 
 from dlb_core.artefacts import DICOM_SEG
 from dlb_core.contracts import ArtefactEntry, SegmentationOptions
@@ -24,12 +25,10 @@ AWAY = {"main": Archive(url="http://127.0.0.1:1/dicom-web")}
 class Bench:
     """A data folder, its stores, and a clock that a test moves."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, engine: Engine) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.folder = DataFolder(root)
         self.folder.create()
-        engine = open_engine(self.folder.database_url)
-        upgrade(engine)
         self.jobs = JobStore(engine, clock=self.clock)
         self.store = DeliveryStore(engine, clock=self.clock)
 
@@ -58,9 +57,10 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench."""
-    bench = Bench(tmp_path)
-    yield bench
-    bench.jobs.close()
+    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    upgrade(engine)
+    yield Bench(tmp_path, engine)
+    engine.dispose()
 
 
 def test_the_same_order_given_twice_is_one_delivery(bench: Bench) -> None:

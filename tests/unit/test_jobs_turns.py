@@ -20,7 +20,7 @@ INSERT INTO jobs (
     id, state, stage, done, total, options, inputs, attempts, fence, worker_id, cancel_requested,
     created, updated, finished, artefacts
 ) VALUES (
-    :id, :state, 'queued', 0, 1, '{}', '{}', 0, 0, '', 0, :created, :created, :finished, '[]'
+    :id, :state, 'queued', 0, 1, '{}', '{}', 0, 0, '', FALSE, :created, :created, :finished, '[]'
 )
 """
 

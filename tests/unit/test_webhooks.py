@@ -9,8 +9,8 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import Engine
 from standardwebhooks import Webhook
-from webhook_kit import LOOPBACK, Receiver, receiver
 
 from dlb_core.contracts import JobState, SegmentationOptions
 from dlb_core.documents import MessageState, WebhookEvent
@@ -25,6 +25,7 @@ from dlb_core.jobs.webhooks.messages import message_row
 from dlb_core.jobs.webhooks.records import Outgoing, WebhookRecord
 from dlb_core.jobs.webhooks.store import WebhookStore
 from dlb_core.jobs.webhooks.tables import WebhookRow
+from tests.unit.webhook_kit import LOOPBACK, Receiver, receiver
 
 ENDS = (WebhookEvent.SUCCESSFUL, WebhookEvent.FAILED, WebhookEvent.DISMISSED)
 OURS = AddressPolicy.parse(LOOPBACK)
@@ -43,9 +44,7 @@ class Clock:
 class Installation:
     """Jobs, webhooks and a courier on one database; what runs, a test runs."""
 
-    def __init__(self, root: Path) -> None:
-        engine = open_engine(f"sqlite:///{root / 'jobs.sqlite'}")
-        upgrade(engine)
+    def __init__(self, engine: Engine) -> None:
         self.clock = Clock()
         self.jobs = JobStore(engine, clock=self.clock)
         self.endings = Endings(engine, clock=self.clock)
@@ -81,9 +80,10 @@ class Installation:
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Installation]:
     """One for each test."""
-    installed = Installation(tmp_path)
-    yield installed
-    installed.jobs.close()
+    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    upgrade(engine)
+    yield Installation(engine)
+    engine.dispose()
 
 
 @pytest.fixture
