@@ -6,6 +6,7 @@ away (log rotation) at any time. No field holds what a caller wrote freely: no f
 labels, no paths but those of our own routes.
 """
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -65,10 +66,12 @@ class AuditLog:
         """
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         fields = {key: value for key, value in asdict(entry).items() if value is not None}
-        line = json.dumps({"time": time, **fields}) + "\n"
+        line = (json.dumps({"time": time, **fields}) + "\n").encode()
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, line.encode())
+            if os.write(file, line) < len(line):
+                # A disk that fills up takes the beginning, and says nothing.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(file)

@@ -4,6 +4,8 @@ import json
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -64,6 +66,26 @@ def test_a_rotated_log_is_begun_anew(tmp_path: Path) -> None:
     log.write(ENTRY)
 
     assert [len(lines_of(tmp_path / name)) for name in ("audit.jsonl.1", "audit.jsonl")] == [1, 1]
+
+
+def test_a_line_that_was_cut_off_is_no_line_written(tmp_path: Path) -> None:
+    """Half a line tells nobody who it was; the other log then has it whole."""
+    code = (
+        "import resource, sys; from pathlib import Path; "
+        "from dlb_core.audit import AuditEntry, AuditLog, AuditOutcome; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20)); "
+        "entry = AuditEntry(who='a', what='b', outcome=AuditOutcome.DONE); "
+        "AuditLog(Path(sys.argv[1])).write(entry)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "audit.jsonl")],
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert b"No space left" in done.stderr
 
 
 def _write_many(path: Path) -> None:
