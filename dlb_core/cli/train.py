@@ -56,9 +56,10 @@ def add_parser(subparsers: Any) -> None:
 def _add_recipe(group: Any) -> None:
     group.add_argument(
         "--recipe",
-        choices=RECIPE_NAMES,
         default=None,
-        help=f"default: {COMPACT}; with --from-bundle {FINE_TUNING}",
+        metavar="NAME|FILE",
+        help=f"{', '.join(RECIPE_NAMES)}, or a JSON file of your own (default: {COMPACT}; with "
+        f"--from-bundle {FINE_TUNING})",
     )
     group.add_argument("--steps", type=int, default=None, help="of the generic network, instead")
     group.add_argument(
@@ -207,9 +208,9 @@ def _plan(args: argparse.Namespace, console: Console) -> "Plan":
 
 
 def _recipe(args: argparse.Namespace) -> "Recipe":
-    from dlb_core.training.recipe import RECIPES, Initialisation
+    from dlb_core.training.recipe import Initialisation, find_recipe
 
-    recipe = RECIPES[args.recipe or (FINE_TUNING if args.from_bundle else COMPACT)]
+    recipe = find_recipe(args.recipe or (FINE_TUNING if args.from_bundle else COMPACT))
     own = recipe.specialisation and recipe.specialisation.model_copy(
         update=_given(
             num_steps=args.specialise_steps,

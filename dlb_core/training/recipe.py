@@ -1,12 +1,13 @@
 """A training run's settings: `paper` as published, `compact` for small compute."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from dlb_core.contracts import Message
-from dlb_core.errors import InputError
+from dlb_core.errors import BadOption, InputError
 from dlb_core.network import Architecture
 from dlb_core.training.losses import LossName
 
@@ -71,6 +72,7 @@ class Recipe(Message):
     mix: SampleMix = SampleMix()
     quality_augmentation: bool = True
     intensity_augmentation: bool = False
+    pose_augmentation: Annotated[bool, Field(description="turned and scaled a little")] = False
     early_stopping: Annotated[bool, Field(description="needs validation subjects")] = False
     specialisation: Annotated[Specialisation | None, Field(description="None: none known")] = None
     seed: int = 0
@@ -169,3 +171,25 @@ FINE_TUNING = COMPACT.model_copy(
 """To train a bundle on with a few labelled cases of one's own: no tissue labels needed."""
 
 RECIPES = {recipe.name: recipe for recipe in (PAPER, COMPACT, SYNTHETIC, TINY, FINE_TUNING)}
+
+
+def find_recipe(name_or_file: str) -> Recipe:
+    """A recipe by its name, or from a JSON file.
+
+    Raises
+    ------
+    BadOption
+        There is neither, or the file is no recipe.
+    """
+    if name_or_file in RECIPES:
+        return RECIPES[name_or_file]
+    file = Path(name_or_file)
+    try:
+        return Recipe.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise BadOption(
+            f"--recipe: '{file.name}' is neither a recipe ({', '.join(RECIPES)}) nor a file"
+        ) from error
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, f['loc'])) or 'file'}: {f['msg']}" for f in error.errors())
+        raise BadOption(f"--recipe: {file.name} is no recipe: {'; '.join(faults)}") from error

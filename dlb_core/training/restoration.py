@@ -52,6 +52,7 @@ def restoration_recipe(recipe: Recipe) -> Recipe:
             "loss": LossName.SQUARED_ERROR,
             "quality_augmentation": False,
             "intensity_augmentation": False,
+            "pose_augmentation": False,
             "specialisation": None,
         }
     )

@@ -24,6 +24,7 @@ from dlb_core.errors import Cancelled, InputError, StageFailed
 from dlb_core.network import UNet3d, place
 from dlb_core.training.curves import write_curves
 from dlb_core.training.losses import LOSSES
+from dlb_core.training.pose_augmentation import alter_pose
 from dlb_core.training.quality_augmentation import alter_quality
 from dlb_core.training.recipe import Recipe, Schedule
 from dlb_core.training.run_folder import (
@@ -194,6 +195,8 @@ class _Run:
         torch.manual_seed(int(rng.integers(2**62)))
         samples = [self._training.draw(rng) for _ in range(self._recipe.batch_size)]
         x_BCIJK, target_BIJK = self._collate(samples)
+        if self._recipe.pose_augmentation:
+            x_BCIJK, target_BIJK = alter_pose(x_BCIJK, target_BIJK, rng)
         if self._recipe.quality_augmentation:
             x_BCIJK = alter_quality(x_BCIJK, rng)
         for group in self._optimiser.param_groups:

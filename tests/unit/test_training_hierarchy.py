@@ -19,6 +19,7 @@ from dlb_core.network import UNet3d
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training import hierarchy, recipe
 from dlb_core.training.cache import open_cache
+from dlb_core.training.losses import LossName
 from dlb_core.training.run_folder import START, WEIGHTS, locked
 from dlb_core.training.serial import train_serially
 from dlb_core.training.start import from_file
@@ -340,3 +341,26 @@ def test_a_subject_cannot_be_left_out_and_validated_on(cache: Path) -> None:
 
     with pytest.raises(InputError, match="not to validate on either: 1"):
         hierarchy.share_out(open_cache(cache), left_out=subject, validation=subject)
+
+
+def test_a_recipe_of_ones_own_is_followed(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loss and augmentation are settings, not code; a slip in the file is named."""
+    own = RECIPE.model_copy(
+        update={"name": "own", "loss": LossName.DICE_CROSS_ENTROPY, "pose_augmentation": True}
+    )
+    file = tmp_path / "own.json"
+    file.write_text(own.model_dump_json())
+    command = _command(cache, tmp_path, "--generic-only", "--steps", "2", "--recipe")
+
+    assert main([*command, str(file)]) == 0
+    trained = open_bundle(tmp_path / "bundle").manifest.training["recipe"]
+    file.write_text(own.model_dump_json().replace("dice_cross_entropy", "dice"))
+    assert main([*command, str(file)]) == 2
+    assert main([*command, "compactt"]) == 2
+
+    assert (trained["loss"], trained["pose_augmentation"]) == ("dice_cross_entropy", True)
+    told = capsys.readouterr().err
+    assert "own.json is no recipe: loss" in told
+    assert "'compactt' is neither a recipe (paper, compact" in told
