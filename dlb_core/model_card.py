@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from dlb_core.contracts import NUM_NETWORKS
 from dlb_core.metrics import MEASURES
-from dlb_core.model_facts import BUNDLE, FIGURES, Facts, Measured, Result, Training, TrainingRun
+from dlb_core.model_facts import (
+    BUNDLE,
+    FIGURES,
+    LESION_COUNTS,
+    Facts,
+    Measured,
+    Result,
+    Training,
+    TrainingRun,
+)
 from dlb_core.report.document import RESEARCH_USE
 
 if TYPE_CHECKING:
@@ -23,7 +32,6 @@ METHOD = "method"
 """Heading of the column that says what was measured, where there is more than the bundle."""
 _PART = re.compile(r"(<!-- dlb: ([a-z-]+) -->\n)(.*?)(<!-- /dlb -->)", re.DOTALL)
 _ML = ("reference_ml", "predicted_ml")
-_COUNTS = ("reference_lesions", "predicted_lesions")
 
 
 def fresh_card(manifest: "Manifest") -> str:
@@ -207,7 +215,7 @@ def means(results: Sequence[Result]) -> dict[str, float]:
 def _figure(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    if name in _COUNTS:
+    if name in LESION_COUNTS:
         return f"{value:.0f}"
     digits = 1 if name in _ML and value >= 1 else 3
     # So that 0.3655, which no float is, becomes 0.366 as on paper.

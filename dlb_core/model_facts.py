@@ -26,6 +26,7 @@ FIGURES = {
     "volume_difference": "volume diff.",
 }
 """Names that a figure may have -> what tables call it, in their order; see docs/metrics.md."""
+LESION_COUNTS = ("reference_lesions", "predicted_lesions")
 BUNDLE = "this bundle"
 """The method that figures are of, unless they name another."""
 _LIMITS = dict.fromkeys(MEASURES, (0.0, 1.0)) | {"volume_difference": (-1.0, math.inf)}

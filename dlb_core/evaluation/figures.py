@@ -1,14 +1,17 @@
 """An evaluation's figures of bundle A, as `dlb bundle describe` takes them into a manifest."""
 
+import re
 from collections.abc import Sequence
 
 from dlb_core.checkpoints import Bundle
 from dlb_core.evaluation.cases import Space
 from dlb_core.evaluation.document import Evaluation
 from dlb_core.evaluation.scores import Scores
-from dlb_core.model_facts import BUNDLE, FIGURES, Facts, Measured, Result
+from dlb_core.model_facts import BUNDLE, FIGURES, LESION_COUNTS, Facts, Measured, Result
 
 _DIGITS = 3
+_MOST_NAMED = 10
+"""More subjects than these are not named in the command."""
 _GRIDS = {
     Space.NATIVE: "compared on each reference's own grid, volumes in the patient's ml",
     Space.MNI: "compared on the MNI grid, volumes in the template's ml",
@@ -16,8 +19,9 @@ _GRIDS = {
 
 
 def figures_of(scores: Scores) -> dict[str, float]:
-    """All measures that are defined, rounded."""
-    values = {name: getattr(scores, name) for name in FIGURES}
+    """Volumes and all measures that are defined, rounded."""
+    names = [name for name in FIGURES if name not in LESION_COUNTS]
+    values = {name: getattr(scores, name) for name in names}
     return {name: round(value, _DIGITS) for name, value in values.items() if value is not None}
 
 
@@ -49,17 +53,20 @@ def _measured(
     evaluation: Evaluation, bundle: Bundle, results: Sequence[Result], known: bool
 ) -> Measured:
     source = "dataset" if evaluation.space is Space.NATIVE else "cache"
+    name = re.sub(r"[^\w .-]", "_", evaluation.data_set)[:100]
+    subjects = sorted({result.subject for result in evaluation.results})
+    only = f" --subjects {','.join(subjects)}" if len(subjects) <= _MOST_NAMED else ""
     least = f"{evaluation.minimum_lesion_mm3:g}"
     count = sum(result.method == BUNDLE for result in results)
     return Measured(
-        title=f"{evaluation.data_set}, {'cases seen in training' if known else 'unseen cases'}",
+        title=f"{name}, {'cases seen in training' if known else 'unseen cases'}",
         protocol=(
-            f"{count} labelled case{'s'[: count != 1]} of the data set {evaluation.data_set}, "
+            f"{count} labelled {'case' if count == 1 else 'cases'} of the data set {name}, "
             f"{_GRIDS[evaluation.space]}; predicted lesions under {least} mm³ dropped; lesions by "
             "26-connectivity. Of the baseline each case has the threshold that suits it best. "
             f"Software {evaluation.software_version}, {evaluation.created[:10]}."
         ),
-        command=f"dlb evaluate --{source} {evaluation.data_set} --minimum-lesion-mm3 {least}",
+        command=f"dlb evaluate --{source} {name}{only} --minimum-lesion-mm3 {least}",
         seen_in_training=known,
         weights_sha256=bundle.weights_sha256,
         results=tuple(results),
