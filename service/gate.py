@@ -11,7 +11,7 @@ from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.quotas import UploadQuotas
 from service.authentication import Authenticator
 from service.oidc import Provider, TokenVerifier, open_verifier
-from service.rate_limits import TokenBuckets
+from service.rate_limits import AtOnce, TokenBuckets
 from service.settings import MIB, ServiceSettings
 
 FAILURES_PER_MINUTE = 60
@@ -26,6 +26,7 @@ class Gate:
     authenticator: Authenticator
     requests: TokenBuckets
     failures: TokenBuckets
+    uploads: AtOnce
     quotas: UploadQuotas
     audit: AuditLog
 
@@ -45,6 +46,7 @@ class Gate:
             authenticator=Authenticator(settings.authentication, settings.host, keys, tokens),
             requests=TokenBuckets(settings.requests_per_minute, settings.requests_at_once),
             failures=TokenBuckets(FAILURES_PER_MINUTE, FAILURES_PER_MINUTE),
+            uploads=AtOnce(settings.uploads_at_once),
             quotas=UploadQuotas(
                 engine,
                 uploads=settings.uploads_per_day,

@@ -29,6 +29,7 @@ from service.uploads import MULTIPART
 PUBLIC = re.compile(r"/|/(health|viewer)/.*|/v1/jobs/[^/]+/view")
 """Whoever watches over the service need not have a key; nor do the pages, which hold no data and
 ask for the key themselves."""
+UPLOADS_RETRY_S = 10
 TOKENS = Lane("tokens", 8)
 """Threads in which identity providers' tokens are checked."""
 
@@ -63,6 +64,7 @@ class Guard:
         try:
             await self._app(scope, upload.metered(receive), send)
         finally:
+            services.gate.uploads.end(upload.owner)
             # A caller who hangs up must not get back what was received.
             with CancelScope(shield=True):
                 await run_sync(upload.settle)
@@ -73,7 +75,7 @@ class _Upload:
 
     def __init__(self, gate: Gate, owner: str, reserved: int, day: date) -> None:
         self._gate = gate
-        self._owner = owner
+        self.owner = owner
         self._reserved = reserved
         self._day = day
         self._received = 0
@@ -90,7 +92,7 @@ class _Upload:
 
     def settle(self) -> None:
         """Count what has come, in place of what was reserved."""
-        self._gate.quotas.settle(self._owner, self._received - self._reserved, day=self._day)
+        self._gate.quotas.settle(self.owner, self._received - self._reserved, day=self._day)
 
 
 async def _admit(request: Request, services: Services) -> Caller:
@@ -183,6 +185,16 @@ async def _reserve(request: Request, services: Services, caller: Caller) -> "_Up
         limits, cases = comparison_intake.ComparisonIntake.of(services).limits, len(VISITS)
     most = limits.max_body_bytes
     reserved = min(int(announced), most) if announced.isdecimal() else most
+    uploads = services.gate.uploads
+    if not uploads.begin(caller.owner):
+        raise RateLimited(
+            "too many uploads of yours are under way: send one after another",
+            retry_after_s=UPLOADS_RETRY_S,
+        )
     reserve = partial(services.gate.quotas.reserve, uploads=cases)
-    day = await run_sync(reserve, caller.owner, reserved)
+    try:
+        day = await run_sync(reserve, caller.owner, reserved)
+    except BaseException:
+        uploads.end(caller.owner)
+        raise
     return _Upload(services.gate, caller.owner, reserved, day)

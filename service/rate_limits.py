@@ -7,11 +7,38 @@ the service from the others; what must hold exactly, the upload quota, is counte
 
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 MOST_CALLERS = 10_000
+
+
+class AtOnce:
+    """What each caller has under way; use it from one thread only.
+
+    Parameters
+    ----------
+    most : int
+        More at once are refused; 0: no limit.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._under_way: Counter[str] = Counter()
+
+    def begin(self, caller: str) -> bool:
+        """Count one more, unless it is one too many."""
+        if self._most and self._under_way[caller] >= self._most:
+            return False
+        self._under_way[caller] += 1
+        return True
+
+    def end(self, caller: str) -> None:
+        """Count one less."""
+        self._under_way[caller] -= 1
+        if not self._under_way[caller]:
+            del self._under_way[caller]
 
 
 @dataclass(slots=True)

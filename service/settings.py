@@ -64,6 +64,8 @@ class ServiceSettings(BaseModel):
     """Requests of one key, on the long run, in each API process; 0: no limit."""
     requests_at_once: Annotated[int, Field(ge=1)] = 200
     """Requests of one key that may come in one burst."""
+    uploads_at_once: Annotated[int, Field(ge=0)] = 20
+    """Uploads of one owner under way at a time, in each API process; 0: no limit."""
     uploads_per_day: Annotated[int, Field(ge=0)] = 2000
     """Uploads of one owner in a UTC day; 0: no limit."""
     upload_mb_per_day: Annotated[int, Field(ge=0)] = 200_000

@@ -1,5 +1,6 @@
 """Token buckets, and what a caller with an empty one is told."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -154,6 +155,30 @@ async def test_an_upload_counts_as_much_as_came(tmp_path: Path) -> None:
         announced = headers | {"Content-Length": str(10**15)}
         answer = await client.post("/v1/jobs", content=body, headers=announced)
         assert answer.status_code == 413
+
+
+@pytest.mark.anyio
+async def test_uploads_at_once_are_few_and_end_with_their_senders(tmp_path: Path) -> None:
+    """Each holds the room that it has announced: many that trickle would keep all others out."""
+    body = form(pair())
+
+    async with service(tmp_path, **LOCKED, uploads_at_once=1) as (client, services):
+        mine, theirs = (form_headers() | key_of(services, name) for name in ("mine", "theirs"))
+        answers: list[httpx.Response] = []
+
+        async def with_others_beside_it() -> AsyncIterator[bytes]:
+            yield body[:100]
+            answers.append(await client.post("/v1/jobs", content=body, headers=mine))
+            answers.append(await client.post("/v1/jobs", content=body, headers=theirs))
+            yield body[100:]
+
+        answers.append(await client.post("/v1/jobs", content=with_others_beside_it(), headers=mine))
+        broken = await client.post("/v1/jobs", content=body[:-9], headers=mine)
+        answers.append(await client.post("/v1/jobs", content=body, headers=mine))
+
+    assert [answer.status_code for answer in answers] == [429, 202, 202, 202]
+    assert answers[0].headers["Retry-After"] == "10"
+    assert broken.status_code == 400
 
 
 @pytest.mark.anyio
