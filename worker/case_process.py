@@ -129,7 +129,9 @@ class CaseDied(Exception):
 
 def _environment(threads: int | None, scratch: Path) -> dict[str, str]:
     """Environment of the case: its temporary folder, and threads where they are limited."""
-    environment = os.environ | {"TMPDIR": str(scratch)}
+    # What parses scans has no use for the bucket's credentials.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    environment |= {"TMPDIR": str(scratch)}
     if threads is not None:
         environment |= {"OMP_NUM_THREADS": str(threads)}
     return environment

@@ -10,6 +10,8 @@ from dlb_core.errors import BucketUnavailable
 from dlb_core.jobs.layout import ShouldStop
 from dlb_core.jobs.records import Verdict
 
+LONGEST_PAUSE_S = 30.0
+
 logger = logging.getLogger("worker.transfers")
 
 
@@ -45,7 +47,7 @@ def transfer(
     OSError
         This machine's disk is at fault.
     """
-    deadline = time.monotonic() + patience_s
+    deadline, pause_s = time.monotonic() + patience_s, poll_s
     stop = threading.Event()
     with ThreadPoolExecutor(1, thread_name_prefix="transfer") as thread:
         while True:
@@ -65,4 +67,15 @@ def transfer(
                 logger.warning("transfer_put_off", extra={"cause": str(error)})
             else:
                 return Verdict.GO_ON
-            time.sleep(poll_s)
+            verdict = _pause(pause_s, keep, poll_s)
+            if verdict is not Verdict.GO_ON:
+                return verdict
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+def _pause(pause_s: float, keep: Callable[[], Verdict], poll_s: float) -> Verdict:
+    """Wait, for as long as the work is wanted."""
+    end = time.monotonic() + pause_s
+    while (verdict := keep()) is Verdict.GO_ON and time.monotonic() < end:
+        time.sleep(min(poll_s, pause_s))
+    return verdict

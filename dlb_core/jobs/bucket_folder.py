@@ -10,6 +10,7 @@ jobs/<id>/attempts/<fence>/corrections/<n>/.version.json   a version, made at mo
 jobs/<id>/attempts/<fence>/corrections/files/<sha256>      its files
 """
 
+import contextlib
 import itertools
 import json
 import logging
@@ -130,7 +131,8 @@ class BucketFolder(DataFolder):
     def held(self) -> Iterator[Held]:
         """Every job with an object, from one listing of the bucket."""
         for name, objects in self._grouped(self.jobs):
-            yield Held(UUID(name), frozenset(_part(found.key) for found in objects))
+            with contextlib.suppress(ValueError):
+                yield Held(UUID(name), frozenset(_part(found.key) for found in objects))
 
     def held_since(self, latest: datetime, places: Path) -> Iterator[Path]:
         """Places that hold no younger object, from one listing of the bucket."""
@@ -142,7 +144,8 @@ class BucketFolder(DataFolder):
         """Jobs that left something on this machine."""
         for path in self.jobs.iterdir():
             names = [attempt.name for attempt in (path / ATTEMPTS).glob("*")]
-            yield UUID(path.name), [int(name) for name in names if name.isdecimal()]
+            with contextlib.suppress(ValueError):
+                yield UUID(path.name), [int(name) for name in names if name.isdecimal()]
 
     def remove(self, place: Path) -> None:
         """Delete all below a place, here and in the bucket.

@@ -151,6 +151,18 @@ def test_a_file_is_sent_from_the_bucket_in_ranges(site: Site) -> None:
     assert head.headers["Content-Length"] == str(len(whole.content))
 
 
+def test_a_batchs_table_is_read_from_the_bucket(site: Site) -> None:
+    """The numbers of each case, though no report lies on the API's disk."""
+    job = site.finished()
+    manifest = {"name": "trial", "cases": [{"subject": "sub-01", "job": str(job.id)}]}
+
+    batch = site.http.post("/v1/batches", json=manifest)
+    table = site.http.get(batch.json()["cohort"]).text.splitlines()
+
+    row = dict(zip(table[0].split(","), table[1].split(","), strict=True))
+    assert (row["state"], row["lesion_count"]) == ("successful", "1")
+
+
 def test_while_the_bucket_is_away_nothing_is_accepted(site: Site) -> None:
     """A job is accepted that can be kept, or refused in words; no half of it stays."""
     before = site.services.store.counts_by_state()
