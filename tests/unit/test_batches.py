@@ -17,6 +17,7 @@ from sqlalchemy import Engine, event
 from dlb_core.contracts import Role
 from dlb_core.documents import BatchDocument, BatchPage, Problem
 from dlb_core.errors import BadOption
+from dlb_core.jobs.batches import store
 from service.manifests import read_manifest
 
 
@@ -218,6 +219,23 @@ def test_a_manifest_of_nothing_but_mistakes_takes_little_memory(body: bytes, kin
 
     assert 1 <= len(refused.value.fields) <= 20
     assert most < 64 * 1024 * 1024
+
+
+@pytest.mark.anyio
+async def test_an_owner_has_so_many_batches_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One job would do for as many rows as the disk holds."""
+    monkeypatch.setattr(store, "MOST", 1)
+    async with service(tmp_path) as (client, _):
+        job = (await submit(client)).json()["id"]
+        first = await client.post("/v1/batches", json=manifest(job))
+        refused = await client.post("/v1/batches", json=manifest(job, name="another"))
+        await client.delete(first.json()["href"])
+        after = await client.post("/v1/batches", json=manifest(job, name="another"))
+
+    assert Problem.model_validate_json(refused.content).code == "bad-option"
+    assert [answer.status_code for answer in (first, refused, after)] == [201, 422, 201]
 
 
 @pytest.mark.anyio

@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from dlb_core.contracts import FINAL_STATES, JobState
-from dlb_core.errors import BatchNotFound, IdempotencyConflict, JobNotFound
+from dlb_core.errors import BadOption, BatchNotFound, IdempotencyConflict, JobNotFound
 from dlb_core.jobs.batches.tables import BatchCaseRow, BatchRow
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.pages import after_cursor, write_cursor
@@ -21,6 +21,8 @@ from dlb_core.jobs.store.sessions import Sessions
 
 CHUNK = 500
 """Rows a query: databases limit how many values one may name."""
+MOST = 1000
+"""Batches of one owner: each may have thousands of rows, and none ends by itself for a year."""
 DELETED = "deleted"
 """Beside the jobs' states: there is no such job any more."""
 
@@ -119,6 +121,8 @@ class BatchStore(Sessions):
             A job is another's, or there is none.
         IdempotencyConflict
             The key came before with another manifest.
+        BadOption
+            The owner has as many batches as one may have.
         """
         content = _digest(name, cases)
         known = self._known(idempotency, content)
@@ -145,6 +149,7 @@ class BatchStore(Sessions):
         batch_id = row.id
         try:
             with self._write() as session:
+                _require_few(session, owner)
                 session.add(row)
         except IntegrityError:
             # The same request came twice at the same moment, and the other was quicker.
@@ -280,6 +285,13 @@ def _counts(session: Session, batch_ids: Sequence[UUID]) -> dict[UUID, Counter[s
     for batch_id, state, count in session.execute(query):
         found[batch_id][DELETED if state is None else state] = count
     return found
+
+
+def _require_few(session: Session, owner: str | None) -> None:
+    """Refuse an owner's batch too many."""
+    query = select(func.count()).select_from(BatchRow).where(BatchRow.owner == owner)
+    if session.scalars(query).one() >= MOST:
+        raise BadOption(f"there are {MOST} batches already: delete some that are over")
 
 
 def _jobs(session: Session, ids: Sequence[UUID]) -> dict[UUID, BatchJob]:
