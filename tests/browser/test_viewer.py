@@ -116,6 +116,16 @@ def _layers(page: Page, folder: Path) -> None:
     page.get_by_label("Agreement").uncheck()
     page.get_by_label("Lesion mask").check()
     _await_picture(page, folder, lambda now: bool(amber(now).any()))
+    filled = amber(pixels(page, folder))
+    page.get_by_label("Outlines only").check()
+    _await_picture(page, folder, lambda now: _surrounds(amber(now), filled))
+    page.get_by_label("Outlines only").uncheck()
+    _await_picture(page, folder, lambda now: bool((amber(now) == filled).all()))
+
+
+def _surrounds(line: NDArray[np.bool_], lesions: NDArray[np.bool_]) -> bool:
+    """Whether what lies beneath the lesions is seen, with a line around."""
+    return bool(line.any() and (line & lesions).sum() < 0.25 * lesions.sum())
 
 
 def _differing(one: NDArray[np.int16], other: NDArray[np.int16]) -> int:

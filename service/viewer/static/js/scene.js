@@ -3,6 +3,7 @@
 import { NAMES, scanName } from "./files.js";
 import { IDENTITY, apply, compose, invert, parseTransform } from "./geometry.js";
 import { LAYERS, addColours, isThere, layerImage } from "./layers.js";
+import { OUTLINE_SHADER } from "./outline.js";
 import { affineOf, nearestVoxel, shapeOf, voxels } from "./nifti.js";
 
 const { NVImage, Niivue, SLICE_TYPE } = globalThis.niivue;
@@ -18,6 +19,10 @@ const ALL_PLANES = [
   { sliceType: SLICE_TYPE.CORONAL, position: [0.6, 0, 0.4, 0.5] },
   { sliceType: SLICE_TYPE.SAGITTAL, position: [0.6, 0.5, 0.4, 0.5] },
 ];
+/** How wide outlines are. */
+const OUTLINE_VOXELS = 0.4;
+/** A scan's own range shows its brightest tissue white, which lesions on FLAIR are brighter than. */
+const HEADROOM = { FLAIR: 1.35, T1w: 1.1 };
 const OPTIONS = {
   isRadiologicalConvention: true,
   // As the report shows it: the front on the left.
@@ -48,6 +53,7 @@ export class Scene {
     this.contrast = "FLAIR";
     this.native = false;
     this.plane = "all";
+    this.outlined = false;
     this.settings = structuredClone(LAYERS);
     this.#niivue.onLocationChange = ({ mm }) => {
       this.#point = apply(invert(this.#fromMni[this.space]), mm);
@@ -90,7 +96,7 @@ export class Scene {
     const point = this.#point;
     const space = native ? contrast : "MNI152";
     const scan = await toImage(await this.#files.image(scanName(space, contrast)));
-    if (native) scan.cal_min = 0;
+    if (native) [scan.cal_min, scan.cal_max] = [0, scan.cal_max * HEADROOM[contrast]];
     else [scan.cal_min, scan.cal_max] = PREPROCESSED_RANGE[contrast];
     this.#clear();
     this.contrast = contrast;
@@ -109,8 +115,10 @@ export class Scene {
 
   /** Draw the layers' outlines alone, or filled. */
   setOutlines(outlined) {
-    this.#niivue.overlayOutlineWidth = outlined ? 0.5 : 0;
-    this.#niivue.drawScene();
+    this.outlined = outlined;
+    this.#niivue.overlayOutlineWidth = outlined ? OUTLINE_VOXELS : 0;
+    for (const layer of this.#images.keys()) this.#style(layer);
+    this.#niivue.setCustomSliceShader(outlined ? OUTLINE_SHADER : "");
   }
 
   /** Look at one plane, or at all three. */
@@ -164,7 +172,8 @@ export class Scene {
   #style(layer) {
     const { shown, opacity, threshold = 0 } = this.settings[layer];
     const image = this.#images.get(layer);
-    image.opacity = shown ? opacity : 0;
+    // Outlines run where a layer is half as opaque as within.
+    image.opacity = shown ? (this.outlined ? 1 : opacity) : 0;
     // What is exactly zero never shows.
     [image.cal_min, image.cal_max] = [Math.max(threshold, 1e-3), 1];
   }
