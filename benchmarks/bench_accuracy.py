@@ -113,7 +113,8 @@ def figures(results: Mapping[str, Mapping[str, Any]], args: argparse.Namespace) 
                 protocol=f"{protocol} The fixed threshold marks white matter that is brighter in "
                 "FLAIR than the grey matter's mode by k standard deviations, with the k that "
                 "suits the case best. LTPR: share of the reference's lesions touched; LFPR: share "
-                "of the marked lesions that touch none.",
+                "of the marked lesions that touch none; score: hybrid score of one case, without "
+                "CORR.",
                 results=tuple(masks),
                 **common,
             ),

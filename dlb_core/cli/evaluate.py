@@ -126,7 +126,8 @@ def _show(evaluation: "Evaluation", reused: int, console: Console) -> None:
     from dlb_core.metrics import MEASURES
 
     overall = next(iter(groups(evaluation).values()))
-    table = Table(title=f"{evaluation.num_cases} cases, mean ± sd", title_justify="left")
+    title = f"{_counted(evaluation.num_cases, 'case')}, mean ± sd"
+    table = Table(title=title, title_justify="left")
     table.add_column("measure")
     for method in evaluation.methods:
         table.add_column(method.label, justify="right")
@@ -150,8 +151,12 @@ def _show_remarks(evaluation: "Evaluation", reused: int, console: Console) -> No
             names = escape(", ".join(method.trained_on))
             console.print(f"[yellow]Bundle {method.label} was trained on {names}.[/yellow]")
     if reused:
-        console.print(f"{reused} results were there already.")
+        console.print(f"{_counted(reused, 'result')} of an earlier run used again.")
     for case, reason in evaluation.skipped.items():
         console.print(f"skipped {escape(case)}: {escape(reason)}")
     for case, reason in evaluation.failed.items():
         console.print(f"[red]failed[/red] {escape(case)}: {escape(reason)}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

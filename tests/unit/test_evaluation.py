@@ -141,7 +141,7 @@ def test_what_is_finished_is_not_run_again(
     kept = {p.parent.name for p, time in records.items() if p.stat().st_mtime_ns == time}
     assert len(records) == 4
     assert kept == {"two"}
-    assert "2 results were there already" in capsys.readouterr().out
+    assert "2 results of an earlier run used again" in capsys.readouterr().out
     with (output / "cases.csv").open(newline="") as file:
         assert [row["method"] for row in csv.DictReader(file)] == ["A", "B", "threshold"] * 2
 
@@ -159,7 +159,7 @@ def test_a_record_without_its_mask_is_no_result(
 
     assert _evaluate(cache, output, *options) == 0
 
-    assert "already" not in capsys.readouterr().out
+    assert "used again" not in capsys.readouterr().out
     assert len(_masks(output, "one")) == 2
 
 
