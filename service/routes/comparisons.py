@@ -72,7 +72,7 @@ from service.uploads import MULTIPART
 
 router = APIRouter(prefix=PATH, tags=["comparisons"])
 
-RETRY_AFTER_S = {ComparisonState.WAITING: 10}
+RETRY_AFTER_S = {ComparisonState.WAITING: 5}
 """How long to wait before asking again, where it is not `SOON_S`: jobs take minutes."""
 SOON_S = 2
 

@@ -18,7 +18,7 @@ from job_harness import ROOT, Installation, broker_binaries, wait_until
 from dlb_core.artefacts import MASK_FLAIR, sha256_of
 from dlb_core.cli import submit
 from dlb_core.cli.main import build_parser
-from dlb_core.client import DlbClient
+from dlb_core.client import DlbClient, case_of
 from dlb_core.contracts import JobState, SegmentationOptions
 from dlb_core.documents import Health
 from dlb_core.nifti import write_volume
@@ -112,6 +112,14 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def of_another_shape(folder: Path) -> Path:
+    """An image that does not go with the other one; only the worker's pipeline minds."""
+    path = folder / "other.nii.gz"
+    data = np.ones((26, 28, 28), dtype=np.float32)
+    write_volume(path, Volume(data, np.diag([5.0, 5.0, 5.0, 1.0])), dtype=np.float32)
+    return path
+
+
 def test_everything_is_ready(client: DlbClient) -> None:
     """Database, disk, weights, broker and worker, as an operator would see them."""
     health = client.ready()
@@ -156,14 +164,45 @@ def test_cancelling_stops_the_worker_and_removes_the_scans(
 
 def test_a_failed_case_tells_its_caller_why(client: DlbClient, image: Path, tmp_path: Path) -> None:
     """An error that the worker finds comes out of the service in the same words."""
-    other = tmp_path / "other.nii.gz"
-    data = np.ones((26, 28, 28), dtype=np.float32)
-    write_volume(other, Volume(data, np.diag([5.0, 5.0, 5.0, 1.0])), dtype=np.float32)
-    job = client.wait(client.submit(t1w=image, flair=other).id)
+    job = client.wait(client.submit(t1w=image, flair=of_another_shape(tmp_path)).id)
 
     assert job.state is JobState.FAILED
     assert job.error is not None
     assert job.error.code == "grid-mismatch"
+
+
+def test_two_visits_are_segmented_and_then_compared_by_themselves(
+    client: DlbClient, image: Path
+) -> None:
+    """Nobody asks twice: the comparison begins when the second job has succeeded.
+
+    What it finds are the results of a small pipeline without votes, which it says.
+    """
+    pair = case_of(t1w=image, flair=image)
+    states: list[str] = []
+
+    made = client.compare_scans(pair, pair)
+    ended = client.wait_for_comparison(made.id, on_change=lambda now: states.append(now.state))
+
+    assert states[0] == "waiting"
+    assert [client.get(job).state for job in (made.first, made.second)] == [JobState.SUCCESSFUL] * 2
+    assert (ended.state, ended.attempts) == ("failed", 1)
+    assert ended.error is not None
+    assert ended.error.message.startswith("The first folder has no ")
+
+
+def test_a_visit_that_fails_ends_the_comparison_and_is_named(
+    client: DlbClient, image: Path, tmp_path: Path
+) -> None:
+    """Its caller learns which scans to look at, and what is wrong with them."""
+    second = case_of(t1w=image, flair=of_another_shape(tmp_path))
+    made = client.compare_scans(case_of(t1w=image, flair=image), second)
+    ended = client.wait_for_comparison(made.id)
+
+    assert (ended.state, ended.attempts) == ("failed", 0)
+    assert ended.error is not None
+    assert ended.error.code == "visit-failed"
+    assert "The second visit's job failed (grid-mismatch): T1w and FLAIR" in ended.error.message
 
 
 def test_a_large_upload_goes_through_in_little_memory(api: Api, tmp_path: Path) -> None:
@@ -193,8 +232,8 @@ def test_an_upload_over_the_cap_is_cut_off(api: Api, tmp_path: Path) -> None:
                 yield chunk
 
     with httpx.Client(base_url=api.url, timeout=60, trust_env=False) as http:
-        with large.open("rb") as file:
-            announced = http.post("/v1/jobs", files={"t1w": file, "flair": b"x"})
+        with large.open("rb") as image:
+            announced = http.post("/v1/jobs", files={"t1w": image, "flair": b"x"})
         headers = {"Content-Type": "multipart/form-data; boundary=b"}
         chunked = http.post("/v1/jobs", content=unannounced(), headers=headers)
 

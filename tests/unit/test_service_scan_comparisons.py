@@ -99,7 +99,7 @@ async def test_a_cancelled_visit_ends_the_comparison_and_is_named(tmp_path: Path
         assert ended.state == "failed"
         assert ended.error is not None
         assert ended.error.code == "visit-failed"
-        assert "the second visit's job was cancelled" in ended.error.message
+        assert "The second visit's job was cancelled" in ended.error.message
 
 
 @pytest.mark.parametrize(

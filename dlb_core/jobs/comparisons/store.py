@@ -325,7 +325,8 @@ class ComparisonStore(Sessions):
         ]
         if not faults:
             return {"state": ComparisonState.ACCEPTED, "updated": self._clock()}
-        message = f"{'; '.join(faults)}. {_WHAT_TO_DO}"
+        said = "; ".join(faults)
+        message = f"{said[0].upper()}{said[1:]}. {_WHAT_TO_DO}"
         cause = {"error_code": VisitFailed.code, "error_message": message}
         return cause | self._ended(ComparisonState.FAILED)
 
