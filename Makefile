@@ -33,7 +33,7 @@ archive:  ## install the picture archive that tests/integration/test_pacs.py tal
 	else echo "no Orthanc here, and it cannot be installed: tests of picture archives will be skipped"; fi
 
 database:  ## install the server that tests/integration/test_postgresql.py starts, likewise
-	@command -v initdb >/dev/null || ls -d /usr/lib/postgresql/*/bin >/dev/null 2>&1 || \
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
 	then apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null \
 		|| echo "PostgreSQL could not be installed: its tests will be skipped"; \

@@ -1,6 +1,7 @@
 """A genuine PostgreSQL on a socket of its own, for tests of what the store asks of it."""
 
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -23,15 +24,21 @@ QUICK = ("fsync=off", "full_page_writes=off", "listen_addresses=")
 
 def require_postgresql() -> Path:
     """Folder of the server's programs; without it, say loudly what is left untested."""
-    found = shutil.which("initdb")
+    found = [Path(path) for path in [shutil.which("initdb")] if path is not None]
     # The newest version, where there are several.
-    folders = sorted(DEBIANS.glob("*/bin"), key=lambda path: float(path.parent.name))
-    if found is None and not folders:
+    found += sorted(DEBIANS.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if not found or not _may_start():
         pytest.skip(
             "NO POSTGRESQL HERE, so the store is tested on SQLite only: apt-get install "
             "postgresql, or `make database` as root"
         )
-    return folders[-1] if folders else Path(found or "").parent
+    return found[-1].parent
+
+
+def _may_start() -> bool:
+    """Whether there is somebody the server would run as."""
+    users = {user.pw_name for user in pwd.getpwall()}
+    return os.geteuid() != 0 or UNPRIVILEGED in users
 
 
 class PostgreSql:
