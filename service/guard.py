@@ -5,6 +5,8 @@ needs a caller, paths that do not exist among them.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from functools import partial
 from urllib.parse import urlsplit
@@ -20,10 +22,12 @@ from dlb_core.longitudinal.naming import VISITS
 from dlb_core.loopback import is_loopback
 from service import comparison_intake, errors
 from service.authentication import is_basic, require_role
+from service.bodies import MAX_DOCUMENT_BYTES
 from service.callers import ANONYMOUS, Caller
 from service.dependencies import Services, services_of
 from service.gate import Gate
 from service.lanes import Lane
+from service.rate_limits import AtOnce
 from service.uploads import MULTIPART
 
 PUBLIC = re.compile(r"/|/(health|viewer)/.*|/v1/jobs/[^/]+/view")
@@ -52,22 +56,23 @@ class Guard:
             return
         request = Request(scope, receive)
         services = services_of(request)
-        try:
-            request.state.caller = caller = await _admit(request, services)
-            upload = await _reserve(request, services, caller)
-        except DlbError as error:
-            await errors.answer(request, error)(scope, receive, send)
-            return
-        if upload is None:
-            await self._app(scope, receive, send)
-            return
-        try:
-            await self._app(scope, upload.metered(receive), send)
-        finally:
-            services.gate.uploads.end(upload.owner)
-            # A caller who hangs up must not get back what was received.
-            with CancelScope(shield=True):
-                await run_sync(upload.settle)
+        with ExitStack() as held:
+            try:
+                request.state.caller = caller = await _admit(request, services)
+                held.enter_context(_place(request, services.gate.uploads, caller))
+                upload = await _reserve(request, services, caller)
+            except DlbError as error:
+                await errors.answer(request, error)(scope, receive, send)
+                return
+            if upload is None:
+                await self._app(scope, receive, send)
+                return
+            try:
+                await self._app(scope, upload.metered(receive), send)
+            finally:
+                # A caller who hangs up must not get back what was received.
+                with CancelScope(shield=True):
+                    await run_sync(upload.settle)
 
 
 class _Upload:
@@ -75,7 +80,7 @@ class _Upload:
 
     def __init__(self, gate: Gate, owner: str, reserved: int, day: date) -> None:
         self._gate = gate
-        self.owner = owner
+        self._owner = owner
         self._reserved = reserved
         self._day = day
         self._received = 0
@@ -92,7 +97,7 @@ class _Upload:
 
     def settle(self) -> None:
         """Count what has come, in place of what was reserved."""
-        self._gate.quotas.settle(self.owner, self._received - self._reserved, day=self._day)
+        self._gate.quotas.settle(self._owner, self._received - self._reserved, day=self._day)
 
 
 async def _admit(request: Request, services: Services) -> Caller:
@@ -174,6 +179,31 @@ def _hostname(host: str) -> str:
         return ""
 
 
+@contextmanager
+def _place(request: Request, uploads: AtOnce, caller: Caller) -> Iterator[None]:
+    """Count a large body among its owner's while it is under way: it takes room, or memory."""
+    if caller.owner is None or not _is_large(request):
+        yield
+        return
+    if not uploads.begin(caller.owner):
+        raise RateLimited(
+            "too many uploads of yours are under way: send one after another",
+            retry_after_s=UPLOADS_RETRY_S,
+        )
+    try:
+        yield
+    finally:
+        uploads.end(caller.owner)
+
+
+def _is_large(request: Request) -> bool:
+    """Whether a body may be more than a small document; one that is not announced may."""
+    announced = request.headers.get("Content-Length", "")
+    if announced.isdecimal():
+        return int(announced) > MAX_DOCUMENT_BYTES
+    return "Transfer-Encoding" in request.headers
+
+
 async def _reserve(request: Request, services: Services, caller: Caller) -> "_Upload | None":
     """Count an upload against its owner's quota, before its first byte is read."""
     kind = request.headers.get("Content-Type", "").encode("latin-1").strip().lower()
@@ -185,16 +215,6 @@ async def _reserve(request: Request, services: Services, caller: Caller) -> "_Up
         limits, cases = comparison_intake.ComparisonIntake.of(services).limits, len(VISITS)
     most = limits.max_body_bytes
     reserved = min(int(announced), most) if announced.isdecimal() else most
-    uploads = services.gate.uploads
-    if not uploads.begin(caller.owner):
-        raise RateLimited(
-            "too many uploads of yours are under way: send one after another",
-            retry_after_s=UPLOADS_RETRY_S,
-        )
     reserve = partial(services.gate.quotas.reserve, uploads=cases)
-    try:
-        day = await run_sync(reserve, caller.owner, reserved)
-    except BaseException:
-        uploads.end(caller.owner)
-        raise
+    day = await run_sync(reserve, caller.owner, reserved)
     return _Upload(services.gate, caller.owner, reserved, day)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from service_kit import form, form_headers, pair, service
+from service_kit import form, form_headers, nifti, pair, service
 
 from dlb_core.contracts import Role
 from dlb_core.documents import Problem
@@ -160,7 +160,8 @@ async def test_an_upload_counts_as_much_as_came(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_uploads_at_once_are_few_and_end_with_their_senders(tmp_path: Path) -> None:
     """Each holds the room that it has announced: many that trickle would keep all others out."""
-    body = form(pair())
+    image = nifti(compressed=False)
+    body = form(pair(t1w=image, flair=image))
 
     async with service(tmp_path, **LOCKED, uploads_at_once=1) as (client, services):
         mine, theirs = (form_headers() | key_of(services, name) for name in ("mine", "theirs"))
@@ -174,11 +175,32 @@ async def test_uploads_at_once_are_few_and_end_with_their_senders(tmp_path: Path
 
         answers.append(await client.post("/v1/jobs", content=with_others_beside_it(), headers=mine))
         broken = await client.post("/v1/jobs", content=body[:-9], headers=mine)
+        no_document = await client.post("/v1/batches", content=b" " * 20_000, headers=mine)
         answers.append(await client.post("/v1/jobs", content=body, headers=mine))
 
     assert [answer.status_code for answer in answers] == [429, 202, 202, 202]
     assert answers[0].headers["Retry-After"] == "10"
-    assert broken.status_code == 400
+    assert (broken.status_code, no_document.status_code) == (400, 422)
+
+
+@pytest.mark.anyio
+async def test_large_documents_count_among_the_uploads(tmp_path: Path) -> None:
+    """They are held in memory."""
+    async with service(tmp_path, **LOCKED, uploads_at_once=1) as (client, services):
+        client.headers.update(key_of(services, "mine"))
+        beside: list[int] = []
+
+        async def with_others_beside_it() -> AsyncIterator[bytes]:
+            yield b" " * 20_000
+            for size in (20_000, 10):
+                answer = await client.post("/v1/batches", content=b" " * size)
+                beside.append(answer.status_code)
+            yield b"{}"
+
+        announced = {"Transfer-Encoding": "chunked"}
+        await client.post("/v1/batches", content=with_others_beside_it(), headers=announced)
+
+    assert beside == [429, 422]
 
 
 @pytest.mark.anyio
