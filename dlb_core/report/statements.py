@@ -128,7 +128,7 @@ def _identity(report: Report) -> tuple[Fact, ...]:
     day, time = wording.day_and_time(report.created)
     return (
         Fact("Report made", day, remark=time),
-        Fact("Scan date", "not recorded", remark="NIfTI files carry none"),
+        Fact("Scan date", "not recorded", remark="see the scan itself"),
         Fact("Software", "DeepLesionBrain Service", remark=report.software_version),
         Fact("Model", f"{model.name} {model.version}", remark=model.sha256[:12]),
         Fact("Images", f"T1w and FLAIR, {wording.INPUT_STATES[report.options.input_state]}"),
