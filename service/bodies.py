@@ -11,7 +11,7 @@ from dlb_core.contracts import Message
 from dlb_core.errors import BadOption, UploadStalled, UploadTooLarge
 
 MAX_DOCUMENT_BYTES = 16 * 1024
-LEAST_BYTES_S = 4096
+LEAST_BYTES_S = 1024
 """A sender who is slower for as long as one may be silent is given up: an upload holds room on the
 disk that others then do not get."""
 
