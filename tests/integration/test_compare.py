@@ -9,26 +9,31 @@ import shutil
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 import pytest
 from pypdf import PdfReader
 
+from dlb_core import __version__, artefacts
 from dlb_core.artefacts import list_artefacts
+from dlb_core.bundled import default_bundle
+from dlb_core.checkpoints import open_bundle
 from dlb_core.cli.main import main
-from dlb_core.contracts import SegmentationOptions
 from dlb_core.errors import StoreUnavailable
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.longitudinal import files
 from dlb_core.longitudinal.document import Comparison
+from dlb_core.longitudinal.naming import VISITS
 from dlb_core.longitudinal.schema import TARGET, render
 from dlb_core.longitudinal.write import ChangeLabel
 from dlb_core.nifti import read_values
+from dlb_core.provenance import input_record, model_identity
+from dlb_core.report.document import Report, RunRecord
 from service.dependencies import Services
 from tests.unit.images import rigid
-from tests.unit.longitudinal_kit import balls, write_visit
-from tests.unit.service_kit import service
+from tests.unit.longitudinal_kit import FLAIR_SHAPE, VOXEL_MM, balls, write_visit
+from tests.unit.service_kit import form, form_headers, nifti, service
 from worker.comparison import run_comparison
 from worker.settings import WorkerSettings
 
@@ -52,12 +57,42 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def changed(first: Path) -> Path:
-    """The comparison with a visit at which all has changed that can."""
-    later, output = first.parent / "changed", first.parent / "out-changed"
+    """The comparison with a visit at which all has changed that can, asked for with both's scans.
+
+    An earlier run had segmented both, and was killed before it compared.
+    """
+    root = first.parent
+    later, output = root / "changed", root / "out-changed"
     lesions = balls(STABLE, LARGER, NEW)
     write_visit(later, lesions, to_mni=POSES[1], seed=2, mistakes=MISTAKES[1], label="two")
-    assert main(["compare", str(first), str(later), "--output", str(output)]) == 0
+    arguments = []
+    for name, results in zip(VISITS, (first, later), strict=True):
+        scans = [root / f"{name}_{role}.nii.gz" for role in ("t1w", "flair")]
+        for scan in scans:
+            scan.write_bytes(nifti(FLAIR_SHAPE, voxel_mm=VOXEL_MM))
+            arguments += [f"--{scan.name.removesuffix('.nii.gz').replace('_', '-')}", str(scan)]
+        _as_if_segmented(results, output / name, *scans)
+    assert main(["compare", *arguments, "--output", str(output)]) == 0
     return output
+
+
+def _as_if_segmented(results: Path, folder: Path, t1w: Path, flair: Path) -> None:
+    """Results as those of these scans with the shipped weights."""
+    shutil.copytree(results, folder)
+    made = {
+        "model": model_identity(open_bundle(default_bundle())),
+        "software_version": __version__,
+    }
+    inputs = input_record(t1w, "T1w"), input_record(flair, "FLAIR")
+    run = RunRecord.model_validate_json((folder / artefacts.RUN_JSON).read_text())
+    report = Report.model_validate_json((folder / artefacts.REPORT_JSON).read_text())
+    for name, record in (
+        (artefacts.RUN_JSON, run.model_copy(update=made | {"inputs": inputs})),
+        (artefacts.REPORT_JSON, report.model_copy(update=made)),
+    ):
+        (folder / name).write_text(record.model_dump_json())
+    for name in artefacts.ALL:
+        (folder / name).touch()
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +107,16 @@ def unchanged(first: Path) -> Path:
 
 
 async def _by_the_service(root: Path, visits: tuple[Path, Path], output: Path) -> None:
-    """Two jobs with these results, compared as callers and workers do; all files fetched."""
+    """Two visits' scans, segmented and compared as workers do; all files fetched."""
     async with service(root) as (client, services):
-        jobs = [_job_with(services, visit) for visit in visits]
-        made = await client.post(
-            "/v1/comparisons", json={"first": str(jobs[0]), "second": str(jobs[1])}
-        )
-        settings = WorkerSettings(data=root / "data")
+        parts = [f"{name}_{role}" for name in VISITS for role in ("t1w", "flair")]
+        body = form([(part, nifti()) for part in parts])
+        made = await client.post("/v1/comparisons", content=body, headers=form_headers())
+        for job, visit in zip(("first", "second"), visits, strict=True):
+            _finish_with(services, UUID(made.json()[job]), visit)
+        services.comparisons.settle_waiting()
+        # A lease that a test machine which stalls for a minute does not lose.
+        settings = WorkerSettings(data=root / "data", lease_s=900.0)
         comparison_id = UUID(made.json()["id"])
         store = _Unheard(services.comparisons._engine)
         run_comparison(comparison_id, store=store, jobs=services.store, settings=settings)
@@ -106,17 +144,22 @@ class _Unheard(ComparisonStore):
         return published
 
 
-def _job_with(services: Services, visit: Path) -> UUID:
-    """A successful job with a visit's results."""
-    job_id = uuid4()
-    services.store.insert(job_id, SegmentationOptions(), {"T1w": "0", "FLAIR": "0"})
+def _finish_with(services: Services, job_id: UUID, visit: Path) -> None:
+    """Let a job succeed with a visit's results."""
     claim = services.store.claim(job_id, 60.0)
     assert claim is not None
     folder = services.data.attempt(job_id, claim.fence)
     shutil.copytree(visit, folder)
     totals = json.loads((visit / "report.json").read_text())["totals"]
     assert services.store.finish(claim, list_artefacts(folder), totals)
-    return job_id
+
+
+def test_what_an_earlier_run_has_segmented_is_compared_and_kept(changed: Path) -> None:
+    """Segmenting takes half an hour: it was not done again, and both visits' reports are there."""
+    for name in VISITS:
+        assert (changed / name / artefacts.REPORT_JSON).stat().st_size > 0
+        assert (changed / name / artefacts.PROBABILITY_MNI).stat().st_size == 0, "it was made anew"
+    assert not (changed / "first" / ".votes").exists()
 
 
 def comparison_in(folder: Path) -> Comparison:
