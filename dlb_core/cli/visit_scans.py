@@ -107,6 +107,12 @@ def _segment_files(
             bar.update(task, completed=overall_fraction(progress), description=words)
 
         votes = folder / VOTES / "votes.npz"
-        report = segment_files(args, case, folder, options=options, on_progress=show, votes=votes)
+        try:
+            report = segment_files(
+                args, case, folder, options=options, on_progress=show, votes=votes
+            )
+        except KeyboardInterrupt:
+            bar.console.print("to go on from here, give the same command again")
+            raise
     totals = report.totals
     return f"{totals.lesion_count} lesions, {totals.lesion_volume_ml:.2f} ml"
