@@ -49,9 +49,7 @@ def broker_binaries() -> dict[str, Path]:
 class Installation:
     """Broker, store and dispatcher in one folder, and the workers that a test starts."""
 
-    def __init__(
-        self, root: Path, *, broker_binary: Path, database_url: str | None = None
-    ) -> None:
+    def __init__(self, root: Path, *, broker_binary: Path, database_url: str | None = None) -> None:
         self.folder = DataFolder(root / "data")
         self.folder.create()
         self.broker = EmbeddedRedis(self.folder.redis, binary=broker_binary)

@@ -24,9 +24,9 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from dlb_core.contracts import JobState, SegmentationOptions
-from dlb_core.errors import BadOption, StoreUnavailable
+from dlb_core.errors import BadOption, DiskFull, StoreUnavailable
 from dlb_core.jobs.comparisons.store import ComparisonStore
-from dlb_core.jobs.database import MIGRATIONS, open_engine, upgrade
+from dlb_core.jobs.database import MIGRATIONS, open_engine, store_errors, upgrade
 from dlb_core.jobs.keys import KeyStore
 from dlb_core.jobs.models import Base, JobRow
 from dlb_core.jobs.store import JobStore
@@ -372,6 +372,21 @@ def test_a_server_that_went_away_is_said_so_and_found_again(
 
     server.start()
     assert store.get(job).id == job
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("53100", DiskFull), ("25006", StoreUnavailable), ("40P01", StoreUnavailable)],
+    ids=["disk full", "read only, after a fail-over", "deadlock"],
+)
+def test_what_the_server_complains_of_is_told_in_our_words(
+    engine: Engine, code: str, error: type[Exception]
+) -> None:
+    """Callers wait and try again, where it helps, and operators learn what to mend."""
+    complaint = text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$")
+
+    with pytest.raises(error), store_errors(), engine.begin() as connection:
+        connection.execute(complaint)
 
 
 @pytest.mark.parametrize(
