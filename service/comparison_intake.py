@@ -154,7 +154,8 @@ class ComparisonIntake:
         ):
             form = await self.intake.receive(request, folder, boundary, reservation, limits)
             forms = {visit: _form_of(visit, form) for visit in VISITS}
-            held_back = limiter() if any(map(_holds_dicom, forms.values())) else None
+            zipped = [_holds_dicom(visit, form) for visit, form in forms.items()]
+            held_back = limiter() if any(zipped) else None
             return await run_sync(
                 self._admit, folder, form, forms, sender, reservation, limiter=held_back
             )
@@ -279,8 +280,9 @@ def _form_of(visit: str, form: StagedForm) -> StagedForm:
     )
 
 
-def _holds_dicom(form: StagedForm) -> bool:
-    return is_dicom({part: file.path for part, file in form.files.items()})
+def _holds_dicom(visit: str, form: StagedForm) -> bool:
+    with naming_visit(visit):
+        return is_dicom({part: file.path for part, file in form.files.items()})
 
 
 def _visit_of(name: str, form: StagedForm, folder: Path) -> _Visit:

@@ -32,6 +32,9 @@ from worker.memory import is_out_of_memory
 from worker.settings import WorkerSettings
 
 ABANDONED_AFTER_S = 3600.0
+LEASE_S = 300.0
+"""At least: the registration holds Python's lock, and so the heartbeats back, on a crowded machine
+for longer than a job's lease."""
 
 logger = logging.getLogger("worker.comparison")
 
@@ -47,7 +50,7 @@ def run_comparison(
         logger.warning("comparison_put_off", extra={"cause": str(error)})
         return
     _remove_abandoned(settings.folder)
-    claim = store.claim(comparison_id, settings.lease_s)
+    claim = store.claim(comparison_id, max(settings.lease_s, LEASE_S))
     if claim is None:
         logger.info("comparison_message_dropped", extra={"comparison_id": comparison_id})
         return

@@ -115,8 +115,7 @@ async def _by_the_service(root: Path, visits: tuple[Path, Path], output: Path) -
         for job, visit in zip(("first", "second"), visits, strict=True):
             _finish_with(services, UUID(made.json()[job]), visit)
         services.comparisons.settle_waiting()
-        # A lease that a test machine which stalls for a minute does not lose.
-        settings = WorkerSettings(data=root / "data", lease_s=900.0)
+        settings = WorkerSettings(data=root / "data")
         comparison_id = UUID(made.json()["id"])
         store = _Unheard(services.comparisons._engine)
         run_comparison(comparison_id, store=store, jobs=services.store, settings=settings)

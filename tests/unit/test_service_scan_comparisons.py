@@ -2,10 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from dicom_kit import archive, flair, t1w
 from service_kit import finish, form, form_headers, nifti, service, submit
 
 from dlb_core.contracts import Role
@@ -27,7 +29,7 @@ def anyio_backend() -> str:
 
 
 async def post(
-    client: httpx.AsyncClient, *, key: str | None = None, **changes: bytes | None
+    client: httpx.AsyncClient, *, key: str | None = None, **changes: Any
 ) -> httpx.Response:
     """Send two pairs, some parts changed, added or (None) left out."""
     parts = dict.fromkeys(PARTS, nifti()) | changes
@@ -125,6 +127,24 @@ async def test_one_fault_and_nothing_is_kept(
         assert (answer.status_code, problem.code) == (status, code)
         assert said in problem.detail
         assert kept(services) == (0, 0)
+
+
+async def test_one_visit_may_be_a_study_and_the_other_two_files(tmp_path: Path) -> None:
+    """The earlier visit comes from an archive as DICOM, the later one from a colleague."""
+    study = archive([*t1w(), *flair()], tmp_path / "study.zip").read_bytes()
+    earlier = {"first_t1w": None, "first_flair": None, "first_study": study}
+    async with service(tmp_path) as (client, services):
+        mixed = await post(client, second_t1w=study)
+        answer = await post(client, **earlier)
+
+        assert mixed.json()["detail"].startswith("Of the second visit: One of T1w and FLAIR is")
+        assert answer.status_code == 202, answer.text
+        names = [
+            sorted(path.name for path in services.data.inputs(UUID(answer.json()[job])).iterdir())
+            for job in ("first", "second")
+        ]
+        assert names == [["FLAIR.nii", "T1w.nii", "dicom.json"], ["FLAIR.nii.gz", "T1w.nii.gz"]]
+        assert kept(services) == (2, 1)
 
 
 async def test_a_queue_with_one_place_takes_no_pair(tmp_path: Path) -> None:
