@@ -38,7 +38,7 @@ from dlb_core.report.sheet import (
 PRINTED_ROWS = 40
 """Lines that the PDF's table holds; lesions-change.csv has all."""
 
-WIDTHS = (7, 19, 24, 13, 12, 13, 13, 25, 20, 11, 30)
+WIDTHS = (7, 19, 24, 13, 12, 13, 13, 24, 19, 10, 33)
 """mm, of the lesion table's columns."""
 CHANGE_WASH = "#fdf6e6"
 

@@ -164,9 +164,8 @@ class Sheet:
             self._leader(mark, x=x, top=top, scale=scale)
         for mark in item.marks:
             self._tag(mark.text, x + mark.x * scale, top - mark.y * scale)
-        side = Style(size=5.2, colour="#9fb2c4", is_bold=True)
-        self.line(item.left, side, x=x + 2, y=top - 6.5)
-        self.line(item.right, Style(5.2, True, "#9fb2c4", True), x=x + width - 2, y=top - 6.5)
+        self._tag(item.left, x + 4.4, top - 4.8, colour="#cfd9e2")
+        self._tag(item.right, x + width - 4.4, top - 4.8, colour="#cfd9e2")
         self._caption(item.caption, x + width / 2, top - height)
         return height + CAPTION_HEIGHT
 
@@ -232,14 +231,14 @@ class Sheet:
             start = x + mark.x * scale, top - mark.y * scale
             self.canvas.line(*start, x + mark.to[0] * scale, top - mark.to[1] * scale)
 
-    def _tag(self, text: str, x: float, y: float) -> None:
-        """White on black, to be read on any grey."""
+    def _tag(self, text: str, x: float, y: float, *, colour: str = "#ffffff") -> None:
+        """Bright on black, to be read on any grey."""
         width = pdfmetrics.stringWidth(text, BOLD, 5.2)
         self.canvas.saveState()
         self.canvas.setFillAlpha(0.6)
         self.rectangle(x - width / 2 - 0.6, y - 2.5, width + 1.2, 5.0, "#000000")
         self.canvas.restoreState()
-        self.line(text, Style(5.2, True, "#ffffff"), x=x - width / 2, y=y - 1.9)
+        self.line(text, Style(5.2, True, colour), x=x - width / 2, y=y - 1.9)
 
 
 def paragraph_of(text: str, style: Style) -> Paragraph:

@@ -43,6 +43,8 @@ export function size(bytes) {
 /** Show a problem, its fields included. */
 export function showProblem(place, problem) {
   const lines = (problem.fields ?? []).map(({ field, message }) => element("li", {}, [`${field}: ${message}`]));
-  place.replaceChildren(element("p", {}, [problem.message]), ...(lines.length ? [element("ul", {}, lines)] : []));
+  const message = problem.message.charAt(0).toUpperCase() + problem.message.slice(1);
+  place.replaceChildren(element("p", {}, [message]), ...(lines.length ? [element("ul", {}, lines)] : []));
   place.hidden = false;
+  place.scrollIntoView({ block: "nearest" });
 }
