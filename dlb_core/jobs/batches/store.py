@@ -13,7 +13,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from dlb_core.contracts import FINAL_STATES, JobState
-from dlb_core.errors import BadOption, BatchNotFound, IdempotencyConflict, JobNotFound
+from dlb_core.errors import (
+    BadOption,
+    BatchNotFound,
+    IdempotencyConflict,
+    JobNotFound,
+    TransientError,
+)
 from dlb_core.jobs.batches.tables import BatchCaseRow, BatchRow
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.pages import after_cursor, write_cursor
@@ -151,11 +157,13 @@ class BatchStore(Sessions):
             with self._write() as session:
                 _require_few(session, owner)
                 session.add(row)
-        except IntegrityError:
+        except IntegrityError as error:
             # The same request came twice at the same moment, and the other was quicker.
             known = self._known(idempotency, content)
             if known is None:
-                raise
+                raise TransientError(
+                    "the batch of this Idempotency-Key was just deleted: send it again"
+                ) from error
             return known, True
         return self.get(batch_id, sees=None), False
 
