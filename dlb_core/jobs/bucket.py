@@ -5,6 +5,7 @@ AWS_* variables; the library reads them.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from obstore.store import S3Store
 from dlb_core.errors import BadOption, BucketRefused, BucketUnavailable
 
 SCHEME = "s3://"
-PATTERN = r"^s3://[^/]+(/.*)?$"
+PATTERN = r"^s3://[A-Za-z0-9._-]+(/.*)?$"
 """Of a bucket's URL."""
 CHUNK_BYTES = 4 * 1024 * 1024
 """Read at once: a slow reader holds so much, and no connection."""
@@ -79,15 +80,18 @@ class Bucket:
     """
 
     def __init__(self, url: str) -> None:
-        name, _, prefix = url.removeprefix(SCHEME).partition("/")
-        if not url.startswith(SCHEME) or not name:
+        if re.match(PATTERN, url) is None:
             raise BadOption("DLB_BUCKET: not as s3://name/prefix")
-        self._store = S3Store(
-            name,
-            prefix=prefix.strip("/") or None,
-            client_options=CLIENT,
-            retry_config=RETRIES,
-        )
+        name, _, prefix = url.removeprefix(SCHEME).partition("/")
+        try:
+            self._store = S3Store(
+                name,
+                prefix=prefix.strip("/") or None,
+                client_options=CLIENT,
+                retry_config=RETRIES,
+            )
+        except ValueError as error:
+            raise BadOption("DLB_BUCKET: the prefix has empty parts, or parts of dots") from error
         self._uploads = threading.BoundedSemaphore(UPLOADS_AT_ONCE)
 
     def check(self) -> None:

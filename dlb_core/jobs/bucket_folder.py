@@ -174,9 +174,13 @@ class BucketFolder(DataFolder):
         return path.relative_to(self.root).as_posix()
 
     def _grouped(self, places: Path) -> Iterator[tuple[str, Iterator[Stored]]]:
-        """Name right below a place -> the objects there."""
+        """Name right below a place -> the objects below that.
+
+        Empty objects that stand for folders, as consoles of buckets make them, are left out.
+        """
         listed = self.bucket.listed(self._key(places))
-        return itertools.groupby(listed, lambda found: found.key.split("/")[1])
+        deep = (found for found in listed if found.key.count("/") > 1)
+        return itertools.groupby(deep, lambda found: found.key.split("/")[1])
 
 
 def _part(key: str) -> str:

@@ -25,7 +25,7 @@ class S3Server:
             self._port = int(free.getsockname()[1])
         self.url = f"http://127.0.0.1:{self._port}"
         self.start()
-        httpx.put(f"{self.url}/{BUCKET}", trust_env=False).raise_for_status()
+        httpx.put(f"{self.url}/{BUCKET}", trust_env=False, timeout=60).raise_for_status()
 
     def start(self) -> None:
         """Listen, with what was there before."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from job_harness import write_image
 from s3_server import BUCKET, S3Server, s3_server
@@ -13,13 +14,13 @@ from dlb_core import artefacts
 from dlb_core.artefacts import list_artefacts, sha256_of, write_text
 from dlb_core.contracts import ArtefactEntry, SegmentationOptions
 from dlb_core.corrections import VersionRecord, write_record
-from dlb_core.errors import BucketUnavailable, CorrectionsExist
+from dlb_core.errors import BadOption, BucketUnavailable, CorrectionsExist
 from dlb_core.jobs.bucket_folder import BucketFolder, open_folder
 from dlb_core.jobs.comparisons.dispatcher import attempt_folder
 from dlb_core.jobs.comparisons.leftovers import sweep_comparisons
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.database import open_engine
-from dlb_core.jobs.leftovers import remove_scratch
+from dlb_core.jobs.leftovers import remove_leftovers, remove_scratch
 from dlb_core.jobs.results import bring_bench, bring_newest, file_of, keep_version, versions_of
 from dlb_core.jobs.store import JobStore
 from dlb_core.report.document import Correction
@@ -185,6 +186,32 @@ def test_a_killed_workers_scratch_goes_and_a_living_ones_stays(
 
     assert [path.name for path in folder.jobs.iterdir()] == [str(running)]
     assert folder.attempt(running, 1).exists()
+
+
+@pytest.mark.parametrize("marker", ["jobs/", "jobs/{job_id}/", "comparisons/"])
+def test_folders_made_by_a_buckets_console_disturb_nobody(
+    folder: BucketFolder, store: JobStore, s3: S3Server, marker: str
+) -> None:
+    """One such object must not end every clean-up to come."""
+    ended = uuid4()
+    taken_in(folder, ended)
+    store.insert(ended, SegmentationOptions(), {})
+    store.request_cancel(ended)
+    (prefix,) = {key.partition("/")[0] for key in s3.keys("") if str(ended) in key}
+    url = f"{s3.url}/{BUCKET}/{prefix}/{marker.format(job_id=ended)}"
+    httpx.put(url, content=b"", trust_env=False, timeout=60).raise_for_status()
+
+    remove_leftovers(store, folder)
+
+    assert not any("/inputs/" in key for key in keys(folder))
+    assert sweep(folder, store, older_than_s=0) == 0
+
+
+@pytest.mark.parametrize("url", ["gs://a", "s3://", "s3://a b", "s3://a/b//c", "s3://a/../b"])
+def test_a_url_that_cannot_be_a_buckets_is_refused_in_words(tmp_path: Path, url: str) -> None:
+    """The library's own answer to some of these is a crash."""
+    with pytest.raises(BadOption, match="DLB_BUCKET"):
+        open_folder(tmp_path, url)
 
 
 def test_looking_at_the_start_leaves_nothing_behind(folder: BucketFolder) -> None:
