@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from dlb_core.errors import BadOption
 
+SECRETS = ("AWS_", "DLB_DATABASE_URL", "DLB_REDIS_URL")
+"""How variables begin that may hold credentials."""
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -34,6 +37,11 @@ def read_settings(kind: type[Settings], environ: Mapping[str, str]) -> Settings:
         return kind.model_validate(values)
     except ValidationError as error:
         raise BadOption(f"environment not usable: {_faults(error)}") from error
+
+
+def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables for a process that reads what others have sent: it has no use for credentials."""
+    return {name: value for name, value in environ.items() if not name.startswith(SECRETS)}
 
 
 def variable_of(field: str) -> str:

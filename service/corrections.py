@@ -5,6 +5,7 @@ holds neither the service's memory nor its event loop. One at a time in each API
 wait, without a thread that others need.
 """
 
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from dlb_core.corrections import CorrectionRequest, Outcome, Reader, VersionRecord
+from dlb_core.environment import without_secrets
 from dlb_core.errors import BadOption, CorrectionFailed, DiskFull, QueueFull, StageFailed
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.results import bring_bench, keep_version
@@ -133,6 +135,7 @@ def _make_version(asked: CorrectionRequest) -> VersionRecord:
             [sys.executable, "-m", "dlb_core.correction_process"],
             input=asked.model_dump_json().encode(),
             stdout=subprocess.PIPE,
+            env=without_secrets(os.environ),
             timeout=TIME_LIMIT_S,
             check=True,
         )

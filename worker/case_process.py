@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import IO, Self
 
+from dlb_core.environment import without_secrets
 from worker.memory import resident_mb
 from worker.messages import EVENT, Advanced, CaseRequest, Failed, Succeeded
 
@@ -129,9 +130,7 @@ class CaseDied(Exception):
 
 def _environment(threads: int | None, scratch: Path) -> dict[str, str]:
     """Environment of the case: its temporary folder, and threads where they are limited."""
-    # What parses scans has no use for the bucket's credentials.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
-    environment |= {"TMPDIR": str(scratch)}
+    environment = without_secrets(os.environ) | {"TMPDIR": str(scratch)}
     if threads is not None:
         environment |= {"OMP_NUM_THREADS": str(threads)}
     return environment

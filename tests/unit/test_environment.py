@@ -5,7 +5,7 @@ from typing import Self
 import pytest
 from pydantic import BaseModel, model_validator
 
-from dlb_core.environment import read_settings
+from dlb_core.environment import read_settings, without_secrets
 from dlb_core.errors import BadOption
 
 
@@ -39,3 +39,15 @@ def test_a_rule_over_several_fields_is_told_in_its_own_words() -> None:
     """Such a fault belongs to no one variable: looking for its name must not fail."""
     with pytest.raises(BadOption, match="least must not exceed most"):
         read_settings(Limits, {"DLB_LEAST": "11"})
+
+
+def test_processes_that_read_scans_are_given_no_credentials() -> None:
+    """A hostile file that takes such a process over must not find the way to all others' scans."""
+    environ = {
+        "AWS_SECRET_ACCESS_KEY": "a",
+        "DLB_DATABASE_URL": "postgresql+psycopg://dlb:b@db/dlb",
+        "DLB_REDIS_URL": "redis://:c@redis/0",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    assert without_secrets(environ) == {"OMP_NUM_THREADS": "1"}
