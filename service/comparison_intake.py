@@ -16,7 +16,13 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 
 from dlb_core.documents import API
-from dlb_core.errors import DiskFull, IdempotencyConflict, QueueFull, TransientError
+from dlb_core.errors import (
+    BucketUnavailable,
+    DiskFull,
+    IdempotencyConflict,
+    QueueFull,
+    TransientError,
+)
 from dlb_core.jobs.comparisons.records import ComparisonRecord
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.idempotency import comparison_digest
@@ -25,7 +31,7 @@ from dlb_core.jobs.tracing import current_traceparent
 from dlb_core.longitudinal.naming import VISITS, naming_visit
 from dlb_core.longitudinal.requests import ComparisonChoices, ComparisonRequest
 from service.dependencies import Services
-from service.dicom import STUDY, is_dicom, limiter
+from service.dicom import STUDY, is_dicom
 from service.intake import (
     MAX_OPTIONS_BYTES,
     OPTIONS,
@@ -155,7 +161,7 @@ class ComparisonIntake:
             form = await self.intake.receive(request, folder, boundary, reservation, limits)
             forms = {visit: _form_of(visit, form) for visit in VISITS}
             zipped = [_holds_dicom(visit, form) for visit, form in forms.items()]
-            held_back = limiter() if any(zipped) else None
+            held_back = self.intake.lane(is_dicom=any(zipped))
             return await run_sync(
                 self._admit, folder, form, forms, sender, reservation, limiter=held_back
             )
@@ -240,7 +246,7 @@ class ComparisonIntake:
             # The same request came twice at the same moment, and the other was quicker.
             self._remove(ids)
             return self._known_surely(sender, content)
-        except (QueueFull, DiskFull):
+        except (QueueFull, DiskFull, BucketUnavailable):
             # Other faults leave it open whether the rows were kept: then `sweep` decides later.
             self._remove(ids)
             raise

@@ -13,9 +13,12 @@ from starlette.responses import MalformedRangeHeader, RangeNotSatisfiable
 
 from dlb_core.errors import JobNotFound, RangeUnsatisfiable
 from dlb_core.jobs.layout import DataFolder, Distant
+from service.lanes import Lane
 
 CHUNK_BYTES = 1024 * 1024
 """Read from a bucket at once: each is a request of its own."""
+READING = Lane("reading from a bucket", 16)
+"""Threads in which a bucket is waited for while files are sent."""
 GONE = "there is no such file or version, or it was deleted a moment ago"
 
 
@@ -53,7 +56,7 @@ class _Reader:
         if start >= end:
             return b""
         self._position = end
-        return await run_sync(self._distant.read, start, end)
+        return await run_sync(self._distant.read, start, end, limiter=READING.limiter())
 
 
 class DistantFile(RangedFile):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -60,6 +61,8 @@ SERIES = "series"
 MAX_OPTIONS_BYTES = 64 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 ABANDONED_AFTER_S = 3600.0
+KEEPING = Lane("keeping", 4)
+"""Threads in which uploads go on to a bucket: a slow one must not hold up all else."""
 RECEIVING = Lane("receiving", 2)
 """Threads in which uploads are parsed: each holds Python's lock most of the time, so more of them
 are no faster, and those who poll would wait for them all."""
@@ -156,7 +159,7 @@ class Intake:
             staging_folder(self.data.staging, str(job_id)) as folder,
         ):
             form = await self.receive(request, folder, boundary, reservation, self.limits)
-            held_back = limiter() if self._is_dicom(form) else None
+            held_back = self.lane(is_dicom=self._is_dicom(form))
             return await run_sync(
                 self._admit, job_id, folder, form, sender, reservation, limiter=held_back
             )
@@ -196,6 +199,12 @@ class Intake:
                 f"{self.settings.max_upload_mb} MiB an image are taken here"
             )
         return expected
+
+    def lane(self, *, is_dicom: bool) -> CapacityLimiter | None:
+        """Threads in which received forms become jobs: those that may take long have their own."""
+        if is_dicom:
+            return limiter()
+        return None if self.data.is_shared else KEEPING.limiter()
 
     def _is_dicom(self, form: StagedForm) -> bool:
         """Whether images must be made of it first."""

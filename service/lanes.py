@@ -15,13 +15,13 @@ class Lane:
 
     def __init__(self, name: str, at_once: int) -> None:
         self._limiter: RunVar[CapacityLimiter] = RunVar(name)
-        self._at_once = at_once
+        self.at_once = at_once
 
     def limiter(self) -> CapacityLimiter:
         """For `run_sync`; one for each event loop."""
         try:
             return self._limiter.get()
         except LookupError:
-            made = CapacityLimiter(self._at_once)
+            made = CapacityLimiter(self.at_once)
             self._limiter.set(made)
             return made
