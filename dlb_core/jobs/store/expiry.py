@@ -87,8 +87,11 @@ def _ended_before(
 
 def _give_up_deliveries(session: Session, job_ids: list[UUID], now: datetime) -> None:
     """End those that still wait: there is nothing to deliver any more, which must be seen."""
-    waiting = select(DeliveryRow).where(
-        DeliveryRow.job_id.in_(job_ids), DeliveryRow.state == DeliveryState.PENDING
+    waiting = (
+        select(DeliveryRow)
+        .where(DeliveryRow.job_id.in_(job_ids), DeliveryRow.state == DeliveryState.PENDING)
+        # What is delivered at this moment stays delivered.
+        .with_for_update()
     )
     for row in session.scalars(waiting):
         row.state, row.next_try, row.lease_until = DeliveryState.FAILED, None, None
