@@ -163,8 +163,8 @@ def _measured(measured: Measured) -> str:
 def seen(measured: Measured) -> str:
     """Whether the figures are those of unseen cases."""
     if measured.seen_in_training:
-        return "Cases among these shaped the weights: no figures for new patients."
-    return "None of these cases shaped the weights."
+        return "The weights were trained on cases among these: no figures for new patients."
+    return "The weights were trained on none of these cases."
 
 
 def figure_rows(measured: Measured) -> tuple[list[str], list[list[str]]]:
