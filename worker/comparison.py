@@ -182,9 +182,9 @@ def _give_up(
     fields = {"comparison_id": claim.comparison_id, "code": error.code}
     logger.warning("comparison_attempt_failed", extra=fields)
     if isinstance(error, TransientError) and claim.attempt < settings.max_attempts:
-        store.release(claim)
+        insist(lambda: store.release(claim), claim.lease_s, poll_s=settings.poll_s)
     else:
-        store.fail(claim, error.code, str(error))
+        _fail(claim, store, settings, error.code, str(error))
 
 
 def _fail_unexpectedly(
@@ -198,4 +198,11 @@ def _fail_unexpectedly(
         return
     name = type(error).__name__
     message = f"an unexpected {name} ended this comparison: see the worker's log"
-    store.fail(claim, "internal-error", message)
+    _fail(claim, store, settings, "internal-error", message)
+
+
+def _fail(
+    claim: ComparisonClaim, store: ComparisonStore, settings: WorkerSettings, code: str, text: str
+) -> None:
+    """End it, even where the store is away for a moment."""
+    insist(lambda: store.fail(claim, code, text), claim.lease_s, poll_s=settings.poll_s)
