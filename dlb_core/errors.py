@@ -324,6 +324,12 @@ class VisitFailed(StageFailed):
     code = "visit-failed"
 
 
+class FileAltered(StageFailed):
+    """A file that is kept in the bucket is no longer what was put there."""
+
+    code = "file-altered"
+
+
 class TimeLimitExceeded(StageFailed):
     """The case took longer than the worker allows."""
 

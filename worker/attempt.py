@@ -19,6 +19,7 @@ from dlb_core.errors import (
     Cancelled,
     DiskFull,
     DlbError,
+    FileAltered,
     InputsGone,
     JobNotFound,
     TimeLimitExceeded,
@@ -143,7 +144,7 @@ class Attempt:
             )
         except BucketUnavailable as error:
             return _failed(error, transient=True)
-        except InputsGone as error:
+        except (InputsGone, FileAltered) as error:
             return _failed(error, transient=False)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

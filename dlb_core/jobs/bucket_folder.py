@@ -22,11 +22,13 @@ from pathlib import Path
 from uuid import UUID
 
 from dlb_core.artefacts import sha256_of
-from dlb_core.errors import BucketUnavailable, Cancelled
+from dlb_core.errors import BucketUnavailable, Cancelled, FileAltered
 from dlb_core.jobs.bucket import Bucket, Stored
 from dlb_core.jobs.layout import ATTEMPTS, DataFolder, Distant, Held, ShouldStop, never
 
 DIGESTS = "inputs.json"
+DOWNLOADS = 2
+"""Of a file that does not come as it was put there: once may be the way's fault."""
 PROBE = "probe"
 """Beside the jobs; there for a moment."""
 
@@ -99,10 +101,14 @@ class BucketFolder(DataFolder):
 
     def bring_file(self, path: Path, scratch: Path, sha256: str) -> Path:
         """Download a file, and compare its digest."""
-        self.bucket.fetch(self._key(path), scratch)
-        if sha256 and sha256_of(scratch) != sha256:
-            raise BucketUnavailable("a file in the bucket is not what was put there")
-        return scratch
+        for _ in range(DOWNLOADS):
+            self.bucket.fetch(self._key(path), scratch)
+            if not sha256 or sha256_of(scratch) == sha256:
+                return scratch
+        raise FileAltered(
+            f"{scratch.name} in the bucket of jobs' files is not what was put there: restore it, "
+            "or send the scans again"
+        )
 
     def publish(self, files: dict[Path, Path], mark: Path, content: bytes) -> bool:
         """Upload files that nobody knows of, then the mark, unless it is there."""

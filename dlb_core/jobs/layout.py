@@ -177,7 +177,7 @@ class DataFolder:
 
         Raises
         ------
-        BucketUnavailable, Cancelled
+        BucketUnavailable, FileAltered, Cancelled
         """
         return self.inputs(job_id)
 
@@ -203,7 +203,8 @@ class DataFolder:
         ------
         FileNotFoundError
         BucketUnavailable
-            Also where what comes is not what was kept.
+        FileAltered
+            What comes is not what was kept.
         """
         return path
 

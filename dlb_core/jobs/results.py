@@ -51,7 +51,7 @@ def bring_results(
 
     Raises
     ------
-    BucketUnavailable
+    BucketUnavailable, FileAltered
     """
     if folder.is_shared:
         return results
@@ -65,7 +65,7 @@ def bring_newest(
 
     Raises
     ------
-    FileNotFoundError, BucketUnavailable
+    FileNotFoundError, BucketUnavailable, FileAltered
     """
     made = versions_of(folder, results)
     version = made[-1].correction.version if made else FIRST
@@ -96,7 +96,7 @@ def bring_bench(
 
     Raises
     ------
-    BucketUnavailable
+    BucketUnavailable, FileAltered
     """
     if folder.is_shared:
         return results

@@ -12,9 +12,10 @@ from s3_server import BUCKET, S3Server, s3_server
 
 from dlb_core import artefacts
 from dlb_core.artefacts import list_artefacts, sha256_of, write_text
-from dlb_core.contracts import ArtefactEntry, SegmentationOptions
+from dlb_core.contracts import ArtefactEntry, JobState, SegmentationOptions
 from dlb_core.corrections import VersionRecord, write_record
-from dlb_core.errors import BadOption, BucketUnavailable, CorrectionsExist
+from dlb_core.errors import BadOption, CorrectionsExist, FileAltered
+from dlb_core.jobs.bucket import Bucket
 from dlb_core.jobs.bucket_folder import BucketFolder, open_folder
 from dlb_core.jobs.comparisons.dispatcher import attempt_folder
 from dlb_core.jobs.comparisons.leftovers import sweep_comparisons
@@ -27,6 +28,8 @@ from dlb_core.report.document import Correction
 from dlb_core.versions import version_folder
 from service.intake import sweep
 from tests.unit.plain_report import plain_report
+from worker.attempt import run_job
+from worker.settings import WorkerSettings
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +39,15 @@ def s3() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def folder(s3: S3Server, tmp_path: Path) -> BucketFolder:
-    """One machine's, with a prefix of its own."""
-    folder = open_folder(tmp_path / "data", f"s3://{BUCKET}/{uuid4()}")
+def bucket_url(s3: S3Server) -> str:
+    """A prefix of the test's own."""
+    return f"s3://{BUCKET}/{uuid4()}"
+
+
+@pytest.fixture
+def folder(bucket_url: str, tmp_path: Path) -> BucketFolder:
+    """One machine's."""
+    folder = open_folder(tmp_path / "data", bucket_url)
     assert isinstance(folder, BucketFolder)
     folder.create()
     return folder
@@ -74,8 +83,49 @@ def test_inputs_that_were_altered_are_not_worked_on(folder: BucketFolder, tmp_pa
 
     folder.bucket.put(f"jobs/{job_id}/inputs/FLAIR.nii.gz", b"another's")
 
-    with pytest.raises(BucketUnavailable, match="not what was put there"):
+    with pytest.raises(FileAltered, match=r"FLAIR\.nii\.gz in the bucket .* restore it"):
         folder.bring_inputs(job_id, tmp_path)
+
+
+def test_a_job_whose_inputs_were_altered_ends_at_once(
+    folder: BucketFolder, store: JobStore, bucket_url: str
+) -> None:
+    """They stay as they are: neither patience nor another attempt mends them."""
+    job_id = uuid4()
+    taken_in(folder, job_id)
+    folder.bucket.put(f"jobs/{job_id}/inputs/T1w.nii.gz", b"another's")
+    store.insert(job_id, SegmentationOptions(), {})
+    settings = WorkerSettings(data=folder.root, bucket=bucket_url, poll_s=0.01)
+
+    run_job(job_id, store=store, settings=settings, worker_id="w")
+
+    job = store.get(job_id)
+    assert (job.state, job.error_code, job.attempts) == (JobState.FAILED, "file-altered", 1)
+
+
+class Hurried(Bucket):
+    """Brings half of the first file."""
+
+    files = 0
+
+    def fetch(self, key: str, path: Path) -> None:
+        super().fetch(key, path)
+        self.files += 1
+        if self.files == 1:
+            path.write_bytes(path.read_bytes()[:10])
+
+
+def test_a_download_that_was_damaged_on_its_way_is_made_again(
+    folder: BucketFolder, bucket_url: str, tmp_path: Path
+) -> None:
+    """It is the way's fault, and must not end a job."""
+    job_id = uuid4()
+    taken_in(folder, job_id)
+    bucket = Hurried(bucket_url)
+
+    BucketFolder(folder.root, bucket).bring_inputs(job_id, tmp_path)
+
+    assert bucket.files == 3
 
 
 def test_a_file_of_several_parts_comes_back_whole(folder: BucketFolder, tmp_path: Path) -> None:
