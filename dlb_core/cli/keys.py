@@ -1,9 +1,13 @@
 """`dlb keys`: make, list and revoke the service's API keys, on the machine where its data lies."""
 
 import argparse
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -49,6 +53,12 @@ def add_parser(subparsers: Any) -> None:
     create.add_argument(
         "--expires", metavar="TIME", help="e.g. 90d, 12h, or a date like 2027-01-31 (UTC)"
     )
+    create.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="put the key into a new file that you alone may read (default: show it)",
+    )
     create.set_defaults(run=run_create)
 
     listing = commands.add_parser("list", help="show all keys, without their secrets")
@@ -67,18 +77,19 @@ def run_create(args: argparse.Namespace) -> int:
     Raises
     ------
     BadOption
-        A name, or the time, cannot be used.
+        A name, the time or the file cannot be used.
     """
     if not NAME.fullmatch(args.name):
         raise BadOption("the name: at most 64 letters, digits, spaces and . _ @ -")
     if args.owner is not None and not OWNER.fullmatch(args.owner):
         raise BadOption("--owner: at most 64 letters, digits and . _ -")
     expires = None if args.expires is None else parse_expiry(args.expires, datetime.now(UTC))
-    with _opened(args) as keys:
-        record, key = keys.create(args.name, Role(args.role), owner=args.owner, expires=expires)
-    _note(args, "keys create", record)
-    # Alone on standard output, so that it can be put into a file or a secret store.
-    print(key)
+    with _private(args.output) as file:
+        with _opened(args) as keys:
+            record, key = keys.create(args.name, Role(args.role), owner=args.owner, expires=expires)
+        _note(args, "keys create", record)
+        # Alone on standard output, so that it can be put into a secret store.
+        print(key, file=file)
     Console(stderr=True, highlight=False).print(
         f"key {record.id} ({record.role}), {_end(record)}; it cannot be shown again. "
         "Send it as: Authorization: Bearer KEY",
@@ -140,6 +151,24 @@ def parse_expiry(text: str, now: datetime) -> datetime:
     if expires <= now:
         raise BadOption("--expires: lies in the past")
     return expires
+
+
+@contextmanager
+def _private(path: Path | None) -> Iterator[TextIO | None]:
+    """A new file for its owner alone, gone again where nothing comes of it; None: none."""
+    if path is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise BadOption(f"--output: {path.name}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def _opened(args: argparse.Namespace) -> "KeyStore":

@@ -1,6 +1,7 @@
 """`dlb keys`, and what the client does with a key."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -56,6 +57,23 @@ def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(
     assert main(["keys", "revoke", key_id, "--data", str(data)]) == 0
     assert "revoked since" in capsys.readouterr().out
     assert main(["keys", "revoke", "none", "--data", str(data)]) == 2
+
+
+def test_a_key_in_a_file_is_for_its_owner_alone(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The usual umask would let everybody on the machine read it; nothing is overwritten."""
+    file = tmp_path / "key.txt"
+
+    assert make(data, capsys, "--output", str(file)) == ""
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    kept = file.read_text()
+    assert re.fullmatch(r"dlb_\w+_\S+\n", kept)
+    assert main(["keys", "create", "again", "--data", str(data), "--output", str(file)]) == 2
+    assert file.read_text() == kept
+    assert main(["keys", "list", "--data", str(data)]) == 0
+    assert "again" not in capsys.readouterr().out
 
 
 def test_making_and_revoking_is_in_the_audit_log(
