@@ -5,6 +5,7 @@ AWS_* variables; the library reads them.
 """
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from dlb_core.errors import BadOption, BucketRefused, BucketUnavailable
 SCHEME = "s3://"
 PATTERN = r"^s3://[A-Za-z0-9._-]+(/.*)?$"
 """Of a bucket's URL."""
+ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT")
+ENDPOINT = re.compile(r"https?://[^/\s]+(/\S*)?", re.IGNORECASE)
 CHUNK_BYTES = 4 * 1024 * 1024
 """Read at once: a slow reader holds so much, and no connection."""
 UPLOADS_AT_ONCE = 2
@@ -76,12 +79,13 @@ class Bucket:
     Raises
     ------
     BadOption
-        It is no such URL.
+        It is no such URL, or the endpoint's is none.
     """
 
     def __init__(self, url: str) -> None:
         if re.match(PATTERN, url) is None:
             raise BadOption("DLB_BUCKET: not as s3://name/prefix")
+        _check_endpoint()
         name, _, prefix = url.removeprefix(SCHEME).partition("/")
         try:
             self._store = S3Store(
@@ -177,6 +181,15 @@ class Bucket:
         with _errors():
             for start in range(0, len(keys), DELETED_AT_ONCE):
                 obstore.delete(self._store, keys[start : start + DELETED_AT_ONCE])
+
+
+def _check_endpoint() -> None:
+    """Refuse what would end the process in the middle of the library."""
+    for name in ENDPOINTS:
+        if not ENDPOINT.fullmatch(os.environ.get(name, "https://set.elsewhere")):
+            raise BadOption(
+                f"{name}: not as https://minio.example.org; unset it where the bucket is Amazon's"
+            )
 
 
 def _stored(meta: Any) -> Stored:
