@@ -23,13 +23,15 @@ from dlb_core.errors import (
 from dlb_core.jobs.comparisons.dispatcher import attempt_folder, comparisons_folder
 from dlb_core.jobs.comparisons.records import ComparisonClaim
 from dlb_core.jobs.comparisons.store import ComparisonStore
-from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.layout import DataFolder, ShouldStop
 from dlb_core.jobs.leftovers import is_older
+from dlb_core.jobs.records import JobRecord, Verdict
 from dlb_core.jobs.results import bring_results
 from dlb_core.jobs.store import JobStore
 from worker.lease import insist
 from worker.memory import is_out_of_memory
 from worker.settings import WorkerSettings
+from worker.transfers import transfer
 
 ABANDONED_AFTER_S = 3600.0
 LEASE_S = 300.0
@@ -140,10 +142,7 @@ def _compare(
     from dlb_core.longitudinal.write import write_comparison
 
     output.parent.parent.mkdir(mode=0o700, exist_ok=True)
-    visits = [
-        _results_of(jobs, settings, job_id, _scratch_of(output) / str(job_id))
-        for job_id in (claim.first, claim.second)
-    ]
+    visits = _bring(claim, jobs, settings, _scratch_of(output), is_lost)
     compared = compare_visits(
         visits[0],
         visits[1],
@@ -155,21 +154,59 @@ def _compare(
     totals = compared.comparison.totals.model_dump(mode="json")
     artefacts = list_artefacts(output)
     names = [entry.name for entry in artefacts]
-    insist(
-        lambda: settings.folder.hand_over(output, names, should_stop=is_lost),
-        claim.lease_s,
-        poll_s=settings.poll_s,
+    _transfer(
+        lambda stop: settings.folder.hand_over(output, names, should_stop=stop), settings, is_lost
     )
     return artefacts, totals
 
 
-def _results_of(jobs: JobStore, settings: WorkerSettings, job_id: UUID, scratch: Path) -> Path:
-    """Folder on this machine of a job's own results."""
+def _bring(
+    claim: ComparisonClaim,
+    jobs: JobStore,
+    settings: WorkerSettings,
+    scratch: Path,
+    is_lost: Callable[[], bool],
+) -> list[Path]:
+    """Folders on this machine of both jobs' own results."""
+    records = [_successful(jobs, job_id) for job_id in (claim.first, claim.second)]
+    folder = settings.folder
+    visits: list[Path] = []
+
+    def move(_: ShouldStop) -> None:
+        visits[:] = [
+            bring_results(
+                folder,
+                folder.attempt(record.id, record.fence),
+                record.artefacts,
+                scratch / str(record.id),
+            )
+            for record in records
+        ]
+
+    _transfer(move, settings, is_lost)
+    return visits
+
+
+def _successful(jobs: JobStore, job_id: UUID) -> JobRecord:
+    """A job whose results are there."""
     record = jobs.get(job_id)
     if record.state is not JobState.SUCCESSFUL or record.expired is not None:
         raise JobNotFinished("the results of one of the jobs are no longer there")
-    folder = settings.folder
-    return bring_results(folder, folder.attempt(job_id, record.fence), record.artefacts, scratch)
+    return record
+
+
+def _transfer(
+    move: Callable[[ShouldStop], None], settings: WorkerSettings, is_lost: Callable[[], bool]
+) -> None:
+    """Move files, as patient with the bucket as a job's attempt."""
+    verdict = transfer(
+        move,
+        keep=lambda: Verdict.LOST if is_lost() else Verdict.GO_ON,
+        poll_s=settings.poll_s,
+        patience_s=settings.bucket_patience_s,
+    )
+    if verdict is not Verdict.GO_ON:
+        raise Cancelled("another has this comparison now, or it was deleted")
 
 
 def _give_up(
