@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dlb_core.bundled import default_bundle
 from dlb_core.environment import read_settings
 from dlb_core.jobs.bucket import PATTERN as BUCKET
+from dlb_core.jobs.bucket import check_endpoint
 from dlb_core.jobs.bucket_folder import open_folder
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.retention import Retention
@@ -140,4 +141,7 @@ class ServiceSettings(BaseModel):
         BadOption
             DLB_DATA is missing, or a value cannot be used; the variable is named.
         """
-        return read_settings(cls, environ)
+        settings = read_settings(cls, environ)
+        if settings.bucket is not None:
+            check_endpoint(environ)
+        return settings

@@ -12,6 +12,7 @@ from dlb_core.contracts import Device, Stage
 from dlb_core.environment import read_settings
 from dlb_core.errors import BadOption
 from dlb_core.jobs.bucket import PATTERN as BUCKET
+from dlb_core.jobs.bucket import check_endpoint
 from dlb_core.jobs.bucket_folder import open_folder
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import MAX_ATTEMPTS
@@ -112,4 +113,7 @@ class WorkerSettings(BaseModel):
         BadOption
             DLB_DATA is missing, or a value cannot be used; the variable is named.
         """
-        return read_settings(cls, environ)
+        settings = read_settings(cls, environ)
+        if settings.bucket is not None:
+            check_endpoint(environ)
+        return settings

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     StoreUnavailable
     """
     # The database's library takes long to load; `dlb --help` need not wait for it.
+    from dlb_core.jobs.bucket import check_endpoint
     from dlb_core.jobs.bucket_folder import open_folder
     from dlb_core.jobs.retention import Retention, purge
     from dlb_core.jobs.store import JobStore, utc_now
@@ -52,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
         raise BadOption("days must not be negative")
     if not any(days):
         raise BadOption("say what to remove: --results-days, --inputs-days or --rows-days")
-    folder = open_folder(args.data, os.environ.get("DLB_BUCKET") or None)
+    bucket = os.environ.get("DLB_BUCKET") or None
+    if bucket is not None:
+        check_endpoint(os.environ)
+    folder = open_folder(args.data, bucket)
     if not folder.jobs.is_dir():
         raise BadOption("--data: that folder holds no service's data")
     with JobStore.open(database_of(args.data, args.database_url)) as store:

@@ -5,10 +5,9 @@ AWS_* variables; the library reads them.
 """
 
 import logging
-import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -79,13 +78,12 @@ class Bucket:
     Raises
     ------
     BadOption
-        It is no such URL, or the endpoint's is none.
+        It is no such URL.
     """
 
     def __init__(self, url: str) -> None:
         if re.match(PATTERN, url) is None:
             raise BadOption("DLB_BUCKET: not as s3://name/prefix")
-        _check_endpoint()
         name, _, prefix = url.removeprefix(SCHEME).partition("/")
         try:
             self._store = S3Store(
@@ -183,10 +181,22 @@ class Bucket:
                 obstore.delete(self._store, keys[start : start + DELETED_AT_ONCE])
 
 
-def _check_endpoint() -> None:
-    """Refuse what would end the process in the middle of the library."""
+def check_endpoint(environ: Mapping[str, str]) -> None:
+    """Refuse an endpoint that would end the process in the middle of the library.
+
+    Parameters
+    ----------
+    environ : Mapping
+        The variables that the library will read.
+
+    Raises
+    ------
+    BadOption
+        It is no URL; the variable is named.
+    """
     for name in ENDPOINTS:
-        if not ENDPOINT.fullmatch(os.environ.get(name, "https://set.elsewhere")):
+        given = environ.get(name)
+        if given is not None and ENDPOINT.fullmatch(given) is None:
             raise BadOption(
                 f"{name}: not as https://minio.example.org; unset it where the bucket is Amazon's"
             )

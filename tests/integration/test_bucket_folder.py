@@ -264,18 +264,6 @@ def test_a_url_that_cannot_be_a_buckets_is_refused_in_words(tmp_path: Path, url:
         open_folder(tmp_path, url)
 
 
-@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
-@pytest.mark.parametrize("endpoint", ["minio:9000", "", "http://", "ftp://minio"])
-def test_an_endpoint_that_is_no_url_is_refused_in_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, endpoint: str
-) -> None:
-    """The library would end the process with its own stack at the first look."""
-    monkeypatch.setenv(name, endpoint)
-
-    with pytest.raises(BadOption, match=f"^{name}: not as https://"):
-        open_folder(tmp_path, "s3://bucket/prefix")
-
-
 def test_looking_at_the_start_leaves_nothing_behind(folder: BucketFolder) -> None:
     """Credentials that may only read are found out by writing, not by the first upload."""
     folder.check(by_writing=True)

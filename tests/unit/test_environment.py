@@ -7,6 +7,8 @@ from pydantic import BaseModel, model_validator
 
 from dlb_core.environment import read_settings, without_secrets
 from dlb_core.errors import BadOption
+from service.settings import ServiceSettings
+from worker.settings import WorkerSettings
 
 
 class Limits(BaseModel):
@@ -51,3 +53,20 @@ def test_processes_that_read_scans_are_given_no_credentials() -> None:
     }
 
     assert without_secrets(environ) == {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("kind", [ServiceSettings, WorkerSettings])
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+@pytest.mark.parametrize("endpoint", ["minio:9000", "", "http://", "ftp://minio"])
+def test_a_buckets_endpoint_that_is_no_url_is_refused_in_words(
+    kind: type[ServiceSettings | WorkerSettings], name: str, endpoint: str
+) -> None:
+    """The library would end the process with its own stack at the first look."""
+    without = {"DLB_DATA": "data", name: endpoint}
+    bucket = {"DLB_BUCKET": "s3://bucket/prefix"}
+
+    with pytest.raises(BadOption, match=f"^{name}: not as https://"):
+        kind.from_environment(without | bucket)
+
+    assert kind.from_environment(without).bucket is None, "it is another program's"
+    assert kind.from_environment(without | bucket | {name: "http://minio:9000"}).bucket
