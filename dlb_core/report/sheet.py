@@ -97,7 +97,9 @@ class Sheet:
             self.turn_page()
 
     def write(self, text: str, style: Style, *, x: float = MARGIN, width: float = WIDTH) -> None:
-        """A paragraph at the cursor, which moves below it."""
+        """A paragraph at the cursor, which moves below it; on a new page where it does not fit."""
+        _, height = paragraph_of(text, style).wrap(width, PAGE_HEIGHT)
+        self.need(height)
         self.y -= self.write_at(text, style, x=x, y=self.y, width=width)
 
     def write_at(self, text: str, style: Style, *, x: float, y: float, width: float) -> float:

@@ -14,6 +14,7 @@ from dlb_core.report.content import Content
 from dlb_core.report.document import AlteredRun, CheckStatus, Correction, Report, Robustness
 from dlb_core.report.figures import Figures, draw_figures
 from dlb_core.report.pdf import MOST_ROWS, PAGES, render_pdf
+from dlb_core.report.sheet import BOTTOM, Sheet, Style
 from dlb_core.report.statements import write_content
 from tests.unit.reports import LEFT_LESION, RIGHT_LESION, check, material, report
 
@@ -240,6 +241,17 @@ def test_what_a_check_asks_for_breaks_into_lines() -> None:
 
     assert asked in text_of(document)
     assert all(asked not in page.extract_text() for page in PdfReader(BytesIO(document)).pages)
+
+
+def test_no_paragraph_runs_into_the_foot_of_a_page() -> None:
+    """A table's note once did, where the table ended just above it."""
+    sheet = Sheet(title="", subject="", on_page=lambda _: None)
+    sheet.y = BOTTOM + 10
+    sheet.write("first words " * 60, Style())
+
+    first, second = PdfReader(BytesIO(sheet.finish())).pages
+    assert "words" not in first.extract_text()
+    assert "words" in second.extract_text()
 
 
 def test_the_checks_stay_together() -> None:
