@@ -88,7 +88,7 @@ class JobQueue(HintQueue):
 
 
 class ComparisonQueue(HintQueue):
-    """Hints at comparisons, among those at jobs: the same workers take both."""
+    """Hints at comparisons, among those at jobs: the same workers take both. Send few at once."""
 
     def __init__(self, broker_url: str) -> None:
         super().__init__(broker_url, task=COMPARE_TASK, queue=INFERENCE_QUEUE)

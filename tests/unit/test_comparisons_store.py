@@ -13,7 +13,11 @@ from dlb_core.contracts import ComparisonState, JobState, SegmentationOptions
 from dlb_core.errors import JobNotFound, QueueFull
 from dlb_core.jobs.comparisons.dispatcher import attempt_folder, comparison_folder
 from dlb_core.jobs.comparisons.leftovers import sweep_comparisons
-from dlb_core.jobs.comparisons.store import ComparisonStore
+from dlb_core.jobs.comparisons.store import (
+    HINTED_AT_ONCE,
+    MOST_OF_AN_OWNER,
+    ComparisonStore,
+)
 from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import JobStore
@@ -154,6 +158,43 @@ def test_hints_are_sent_once_and_again_when_stale(store: ComparisonStore, clock:
     assert store.due_for_dispatch(stale_after_s=30) == [comparison_id]
 
 
+def test_few_have_a_hint_at_once_and_each_gets_its_turn(
+    store: ComparisonStore, clock: Clock
+) -> None:
+    """Urgent jobs wait behind these hints; and one that is lost must not hold up the rest."""
+    ids = []
+    for _ in range(HINTED_AT_ONCE + 2):
+        ids.append(accepted(store))
+        clock.move(1)
+
+    first = store.due_for_dispatch(stale_after_s=30)
+    store.mark_sent(first)
+    assert first == ids[:HINTED_AT_ONCE]
+    assert store.due_for_dispatch(stale_after_s=30) == []
+
+    assert store.claim(first[0], LEASE_S) is not None
+    assert store.due_for_dispatch(stale_after_s=30) == ids[HINTED_AT_ONCE:-1]
+    clock.move(31)
+    assert store.due_for_dispatch(stale_after_s=30)[:2] == ids[HINTED_AT_ONCE:]
+
+
+def test_one_owner_cannot_keep_the_others_places(
+    stores: tuple[ComparisonStore, JobStore],
+) -> None:
+    """To ask for a comparison of finished jobs costs nothing; one of scans costs two uploads."""
+    store, _ = stores
+    last = [accepted(store, "clinic") for _ in range(MOST_OF_AN_OWNER)][-1]
+
+    with pytest.raises(QueueFull, match="100 comparisons of this owner wait"):
+        accepted(store, "clinic")
+
+    accepted(store, "elsewhere")
+    accepted(store, None)
+    of_scans(store, owner="clinic")
+    assert store.claim(last, LEASE_S) is not None
+    accepted(store, "clinic")
+
+
 def test_it_goes_with_either_of_its_jobs(stores: tuple[ComparisonStore, JobStore]) -> None:
     """It holds the same person's images: deleting them must not leave a copy."""
     comparisons, jobs = stores
@@ -178,13 +219,17 @@ def test_old_results_go(stores: tuple[ComparisonStore, JobStore], clock: Clock) 
 
 
 def of_scans(
-    store: ComparisonStore, *, key: str | None = None, max_waiting: int | None = None
+    store: ComparisonStore,
+    *,
+    owner: str | None = None,
+    key: str | None = None,
+    max_waiting: int | None = None,
 ) -> tuple[UUID, UUID, UUID]:
     """A comparison whose jobs come with it: its id, and theirs."""
     first, second = (NewJob(uuid4(), SegmentationOptions(), {}) for _ in range(2))
     ids = first.job_id, second.job_id
     record = store.insert(
-        *ids, owner=None, idempotency=key, jobs=(first, second), max_waiting=max_waiting
+        *ids, owner=owner, idempotency=key, jobs=(first, second), max_waiting=max_waiting
     )
     return record.id, *ids
 

@@ -30,6 +30,10 @@ from dlb_core.longitudinal.naming import VISITS
 
 NO_SUCH_COMPARISON = "no such comparison: it never was, or it was removed"
 MOST_WAITING = 1000
+MOST_OF_AN_OWNER = 100
+"""Of finished jobs: a line asks for one, and nobody may keep the others' places with such."""
+HINTED_AT_ONCE = 4
+"""Hints are taken in their order, those at jobs among them: urgent jobs wait behind these."""
 _WHAT_TO_DO = "Send the scans again, or retry the job and then compare the two jobs by their ids."
 _SILENT = "its workers died or fell silent; the usual cause is too little memory: see their logs"
 
@@ -72,7 +76,7 @@ class ComparisonStore(Sessions):
         KeyTaken
             A comparison of this idempotency key exists: nothing was inserted.
         QueueFull
-            As many wait as may.
+            As many wait as may, of all owners or of this one.
         """
         now = self._clock()
         row = ComparisonRow(
@@ -94,6 +98,8 @@ class ComparisonStore(Sessions):
         try:
             with self._write() as session:
                 _require_place(session)
+                if not jobs:
+                    _require_own_place(session, owner)
                 require_room(session, max_waiting, more=len(jobs))
                 session.add_all([row, *(job.row(now) for job in jobs)])
                 session.flush()
@@ -280,17 +286,24 @@ class ComparisonStore(Sessions):
             return found
 
     def due_for_dispatch(self, *, stale_after_s: float | None) -> list[UUID]:
-        """Those that wait without a hint, or (unless None) with one older than this."""
+        """Those that wait without a hint, or (unless None) with one older than this.
+
+        Who has waited longest for a hint comes first. No more are due than leaves `HINTED_AT_ONCE`
+        with a hint.
+        """
         due: ColumnElement[bool] = ComparisonRow.sent.is_(None)
         if stale_after_s is not None:
             due = due | (ComparisonRow.sent < self._clock() - timedelta(seconds=stale_after_s))
+        waits = ComparisonRow.state == ComparisonState.ACCEPTED
+        hinted = select(func.count()).select_from(ComparisonRow).where(waits, ~due)
         query = (
             select(ComparisonRow.id)
-            .where(ComparisonRow.state == ComparisonState.ACCEPTED, due)
-            .order_by(ComparisonRow.created)
+            .where(waits, due)
+            .order_by(func.coalesce(ComparisonRow.sent, ComparisonRow.created))
         )
         with self._read() as session:
-            return list(session.scalars(query))
+            room = HINTED_AT_ONCE - session.scalars(hinted).one()
+            return list(session.scalars(query.limit(max(room, 0))))
 
     def mark_sent(self, comparison_ids: Sequence[UUID]) -> None:
         """Note that hints were sent."""
@@ -353,6 +366,14 @@ def _require_place(session: Session) -> None:
     waiting = session.scalars(select(func.count()).select_from(ComparisonRow).where(waits)).one()
     if waiting >= MOST_WAITING:
         raise QueueFull(f"{waiting} comparisons wait: try again later")
+
+
+def _require_own_place(session: Session, owner: str | None) -> None:
+    """Refuse one comparison of finished jobs more than an owner may have waiting."""
+    waits = (ComparisonRow.owner == owner, ComparisonRow.state == ComparisonState.ACCEPTED)
+    waiting = session.scalars(select(func.count()).select_from(ComparisonRow).where(*waits)).one()
+    if waiting >= MOST_OF_AN_OWNER:
+        raise QueueFull(f"{waiting} comparisons of this owner wait: try again later")
 
 
 def _how_it_ended(job: JobRow) -> str:
