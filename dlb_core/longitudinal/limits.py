@@ -14,7 +14,7 @@ from collections.abc import Iterable
 FLOOR_MM3 = 15.0
 PER_SURFACE = 1.0
 """mm3 of change for each mm2 of volume^(2/3)."""
-MODEL_SHA256 = "877ce041cfcb80407185fd36b3ffa371305fe896c0637f8ce6df7710bda31d41"
+MODEL_SHA256 = "a7aafae1d6c0045ab1b1f9fa0877015f839841855ddd92876d0294aac9eea04c"
 """The bundle that the repeated scans were segmented with."""
 
 
