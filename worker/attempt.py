@@ -30,7 +30,7 @@ from dlb_core.jobs.leftovers import remove_scratch, tidy_ended
 from dlb_core.jobs.records import Claim, Verdict
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.tracing import current_traceparent
-from worker.case import DISK_FULL
+from worker.case import DISK_FULL, INPUTS_GONE
 from worker.case_process import CaseDied, CaseProcess
 from worker.death import cause_of_death
 from worker.lease import Lease
@@ -117,7 +117,7 @@ class Attempt:
             try:
                 inputs = self._folder.bring_inputs(job_id, scratch, should_stop=should_stop)
             except FileNotFoundError as error:
-                raise InputsGone("the job's images are no longer kept") from error
+                raise InputsGone(INPUTS_GONE) from error
 
         unready = self._transfer(bring)
         if unready is not None:

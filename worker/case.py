@@ -15,7 +15,14 @@ import threading
 from typing import Any, BinaryIO
 
 from dlb_core.contracts import Progress
-from dlb_core.errors import DiskFull, DlbError, InputError, OutOfMemory, TransientError
+from dlb_core.errors import (
+    DiskFull,
+    DlbError,
+    InputError,
+    InputsGone,
+    OutOfMemory,
+    TransientError,
+)
 from dlb_core.jobs.logs import configure_logging, log_fields
 from dlb_core.jobs.tracing import context_of, inside
 from worker.memory import ADVICE, is_out_of_memory
@@ -25,6 +32,7 @@ logger = logging.getLogger("worker.case")
 
 ORPHANED_STATUS = 75
 """Exit status of a case whose worker is gone."""
+INPUTS_GONE = "the job's images are no longer kept"
 OUT_OF_MEMORY_TEXT = f"the case ran out of memory: {ADVICE}"
 MIB = 1024 * 1024
 DISK_FULL = "no room left for the results: free disk space in the data folder"
@@ -91,6 +99,9 @@ def _outcome(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> S
             return Failed(code=DiskFull.code, message=DISK_FULL, transient=True)
         if error.errno == errno.ENOMEM:
             return _out_of_memory()
+        if not (request.t1w.exists() and request.flair.exists()):
+            # Its job ended while this process was being started, and took them along.
+            return Failed(code=InputsGone.code, message=INPUTS_GONE, transient=False)
         return _unexpected(error)
     except Exception as error:
         return _out_of_memory() if is_out_of_memory(error) else _unexpected(error)
