@@ -18,7 +18,10 @@ from dlb_core.errors import (
     DiskFull,
     DlbError,
     Forbidden,
+    GeometryAmbiguous,
     Gone,
+    GridMismatch,
+    ImplausibleImage,
     InputError,
     JobNotFinished,
     JobNotFound,
@@ -27,9 +30,14 @@ from dlb_core.errors import (
     ModelError,
     RangeUnsatisfiable,
     RateLimited,
+    SeriesAmbiguous,
+    SeriesDefective,
+    SeriesMissing,
     StageFailed,
     TransientError,
     Unauthenticated,
+    UnreadableArchive,
+    UnreadableImage,
     UploadStalled,
     UploadTooLarge,
 )
@@ -74,6 +82,19 @@ logger = logging.getLogger(__name__)
 def status_of(kind: type[DlbError]) -> HTTPStatus:
     """HTTP status of an error, by the nearest ancestor in the table."""
     return next(STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS)
+
+
+SCANS_REFUSED: tuple[type[DlbError], ...] = (
+    UnreadableImage,
+    ImplausibleImage,
+    GeometryAmbiguous,
+    GridMismatch,
+    UnreadableArchive,
+    SeriesMissing,
+    SeriesAmbiguous,
+    SeriesDefective,
+)
+"""What may be wrong with scans that were sent, whole and in time."""
 
 
 def describe(*kinds: type[DlbError]) -> dict[int | str, dict[str, Any]]:

@@ -16,23 +16,15 @@ from dlb_core.errors import (
     BadOption,
     BucketUnavailable,
     DiskFull,
-    GeometryAmbiguous,
-    GridMismatch,
     IdempotencyConflict,
-    ImplausibleImage,
     JobNotFinished,
     JobNotFound,
     MalformedUpload,
     QueueFull,
     RangeUnsatisfiable,
     ResultsExpired,
-    SeriesAmbiguous,
-    SeriesDefective,
-    SeriesMissing,
     StoreUnavailable,
     StreamsExhausted,
-    UnreadableArchive,
-    UnreadableImage,
     UploadStalled,
     UploadTooLarge,
 )
@@ -56,7 +48,7 @@ from service.comparison_intake import (
     sender_of,
 )
 from service.dependencies import Services, ServicesDep
-from service.errors import describe
+from service.errors import SCANS_REFUSED, describe
 from service.files import RangedFile, file_response
 from service.intake import Sender
 from service.presentation import matches, respond
@@ -148,14 +140,7 @@ LOCATION = {"Location": {"description": "path of the comparison", "schema": {"ty
             ResultsExpired,
             IdempotencyConflict,
             MalformedUpload,
-            UnreadableImage,
-            ImplausibleImage,
-            GeometryAmbiguous,
-            GridMismatch,
-            UnreadableArchive,
-            SeriesMissing,
-            SeriesAmbiguous,
-            SeriesDefective,
+            *SCANS_REFUSED,
             QueueFull,
             BucketUnavailable,
             DiskFull,

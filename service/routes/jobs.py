@@ -12,25 +12,17 @@ from dlb_core.errors import (
     BadOption,
     BucketUnavailable,
     DiskFull,
-    GeometryAmbiguous,
-    GridMismatch,
     IdempotencyConflict,
-    ImplausibleImage,
     JobNotFound,
     MalformedUpload,
     QueueFull,
-    SeriesAmbiguous,
-    SeriesDefective,
-    SeriesMissing,
     StoreUnavailable,
-    UnreadableArchive,
-    UnreadableImage,
     UploadStalled,
     UploadTooLarge,
 )
 from service.callers import CallerDep
 from service.dependencies import DataDep, DispatcherDep, IntakeDep, StoreDep
-from service.errors import describe
+from service.errors import SCANS_REFUSED, describe
 from service.intake import Admission, Sender
 from service.presentation import job_document, job_headers, job_path, next_page, respond
 
@@ -135,14 +127,7 @@ IfNoneMatch = Annotated[str | None, Header(description="an ETag: answered 304 wh
             UploadStalled,
             UploadTooLarge,
             BadOption,
-            UnreadableImage,
-            ImplausibleImage,
-            GeometryAmbiguous,
-            GridMismatch,
-            UnreadableArchive,
-            SeriesMissing,
-            SeriesAmbiguous,
-            SeriesDefective,
+            *SCANS_REFUSED,
             IdempotencyConflict,
             StoreUnavailable,
             QueueFull,
