@@ -14,7 +14,6 @@ def add_distributed(group: Any) -> None:
     group.add_argument(
         "--workers",
         type=int,
-        default=None,
         metavar="N",
         help=f"to start here (default: {DEFAULT_WORKERS}; with --redis-url 0)",
     )

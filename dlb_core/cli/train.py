@@ -2,14 +2,14 @@
 
 import argparse
 import time
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dlb_core.cli.distributed_options import add_distributed
-from dlb_core.cli.lists import parse_networks, parse_subjects
+from dlb_core.cli.lists import parse_subjects
 from dlb_core.cli.stop_signals import INTERRUPTED, StopSignals
+from dlb_core.cli.train_options import COMPACT, FINE_TUNING, add_options, completed
 from dlb_core.contracts import NUM_NETWORKS, Device
 from dlb_core.errors import BadOption, Cancelled
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from dlb_core.training.recipe import Recipe
     from dlb_core.training.serial import Progress
 
-COMPACT, FINE_TUNING = "compact", "fine-tuning"
-INITIALISATIONS = ("hsl", "none", "neighbour", "restoration")
-RECIPE_NAMES = ("paper", COMPACT, "synthetic", "tiny", FINE_TUNING)
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand."""
@@ -30,128 +26,44 @@ def add_parser(subparsers: Any) -> None:
         "train",
         help="train the generic network, then 75 specialised ones, and write a bundle",
         description="Train the generic network on a prepared cache, specialise it for each of "
-        "the 75 places and write a bundle. The same command goes on where it was interrupted; "
-        "given several times at once, the processes share the networks. See docs/training.md.",
+        "the 75 places and write a bundle. Interrupted, `dlb train --run DIR --resume` goes on; "
+        "the same command given several times at once shares the networks among the processes. "
+        "See docs/training.md.",
+        argument_default=argparse.SUPPRESS,
     )
-    train.add_argument("--cache", type=Path, required=True, metavar="DIR", help="prepared cases")
-    train.add_argument("--run", dest="folder", type=Path, required=True, metavar="DIR", help="run")
-    train.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="bundle to write")
-    train.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    train.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    train.add_argument(
-        "--checkpoint-every",
-        type=float,
-        default=120.0,
-        metavar="SECONDS",
-        help="what a kill may cost (default: 120)",
-    )
-    _add_recipe(train.add_argument_group("recipe"))
-    _add_cases(train.add_argument_group("cases"))
-    _add_stages(train.add_argument_group("stages"))
-    _add_identity(train.add_argument_group("bundle"))
-    add_distributed(train.add_argument_group("workers"))
+    add_options(train)
     train.set_defaults(run=run_train)
-
-
-def _add_recipe(group: Any) -> None:
-    group.add_argument(
-        "--recipe",
-        default=None,
-        metavar="NAME|FILE",
-        help=f"{', '.join(RECIPE_NAMES)}, or a JSON file of your own (default: {COMPACT}; with "
-        f"--from-bundle {FINE_TUNING})",
-    )
-    group.add_argument("--steps", type=int, default=None, help="of the generic network, instead")
-    group.add_argument(
-        "--specialise-steps", type=int, default=None, help="of each specialised network, instead"
-    )
-    group.add_argument(
-        "--no-quality-augmentation",
-        action="store_true",
-        help="without blur, sharpening and thick slices: to see what they bring",
-    )
-    group.add_argument("--seed", type=int, default=None, help="instead of the recipe's own")
-
-
-def _add_cases(group: Any) -> None:
-    group.add_argument(
-        "--without", default="", metavar="SUBJECTS", help="leave out, comma-separated (to test on)"
-    )
-    validation = group.add_mutually_exclusive_group()
-    validation.add_argument(
-        "--validate",
-        default="",
-        metavar="SUBJECTS",
-        help="keep the weights with the lowest loss on these, and stop early",
-    )
-    validation.add_argument(
-        "--validate-share",
-        type=float,
-        default=None,
-        metavar="SHARE",
-        help="the same on a random share of the labelled subjects, e.g. 0.2",
-    )
-
-
-def _add_stages(group: Any) -> None:
-    start = group.add_mutually_exclusive_group()
-    start.add_argument(
-        "--initialisation",
-        choices=INITIALISATIONS,
-        default=None,
-        help="what specialised networks start from: the generic network (default), random "
-        "weights, the neighbour trained before, or a network that learned to restore images",
-    )
-    start.add_argument(
-        "--initialise-from",
-        type=Path,
-        default=None,
-        metavar="WEIGHTS",
-        help="start the generic network from a weights file or a bundle of one network",
-    )
-    start.add_argument(
-        "--from-bundle",
-        type=Path,
-        default=None,
-        metavar="DIR",
-        help="fine-tune: no generic network, each network starts from this bundle's",
-    )
-    group.add_argument(
-        "--generic-only", action="store_true", help="the generic network in all 75 places"
-    )
-    group.add_argument(
-        "--networks",
-        type=parse_networks,
-        default=list(range(NUM_NETWORKS)),
-        metavar="LIST",
-        help="train only these, e.g. 0-37,40; the bundle is written once all 75 are there",
-    )
-
-
-def _add_identity(group: Any) -> None:
-    group.add_argument("--name", default="custom")
-    group.add_argument("--version", default="1")
-    group.add_argument("--description", default=None)
-    group.add_argument("--vote-threshold", type=float, default=0.5, help="default: 0.5")
-    group.add_argument(
-        "--new-card", action="store_true", help="replace a model card that someone has written"
-    )
 
 
 def run_train(args: argparse.Namespace) -> int:
     """Train what is not trained yet and write the bundle."""
-    _check_options(args)
     console = Console(highlight=False)
+    if "resume" in args:
+        from dlb_core.cli.train_resume import resumed
+
+        return resumed(args, console, go_on=_go)
+    args = completed(args)
     if args.cancel:
         from dlb_core.cli.train_distributed import cancel
 
         return cancel(args, console)
-    plan = _plan(args, console)
-    if args.distributed:
-        from dlb_core.cli.train_distributed import run_distributed
+    if args.cache is None or args.bundle is None:
+        raise BadOption("--cache, --bundle: needed, unless --resume finds them in the run folder")
+    check_options(args)
+    return _go(_plan(args, console), args, console)
 
-        return run_distributed(plan, args, console)
-    return _train_here(plan, args, console)
+
+def _go(plan: "Plan", args: argparse.Namespace, console: Console, *, alone: bool = False) -> int:
+    """Carry a plan out; `alone`: only if no other process is at it."""
+    from dlb_core.training.run_folder import taking_part
+
+    watches_only = args.distributed and args.redis_url is not None
+    with nullcontext() if watches_only else taking_part(plan.run, alone=alone):
+        if args.distributed:
+            from dlb_core.cli.train_distributed import run_distributed
+
+            return run_distributed(plan, args, console)
+        return _train_here(plan, args, console)
 
 
 def _train_here(plan: "Plan", args: argparse.Namespace, console: Console) -> int:
@@ -159,11 +71,15 @@ def _train_here(plan: "Plan", args: argparse.Namespace, console: Console) -> int
     import torch
 
     from dlb_core.accelerator import require_device
+    from dlb_core.cli.train_resume import describe
     from dlb_core.training.serial import train_serially
+    from dlb_core.training.stored_run import mark_finished, store_run
 
     require_device(Device(args.device))
     torch.set_num_threads(args.threads)
     hierarchy = plan.open(device=args.device)
+    hierarchy.require_recipe(generic_only=plan.generic_only)
+    store_run(describe(plan, args))
     try:
         train_serially(
             hierarchy,
@@ -172,21 +88,22 @@ def _train_here(plan: "Plan", args: argparse.Namespace, console: Console) -> int
             should_stop=StopSignals(),
         )
     except Cancelled:
-        console.print("stopped; the same command goes on from here")
+        console.print(f"stopped; `dlb train --run {args.folder} --resume` goes on from here")
         return INTERRUPTED
     missing = [] if plan.generic_only else hierarchy.missing()
     if missing:
         console.print(f"{len(missing)} of {NUM_NETWORKS} networks to go: no bundle yet")
         return 0
     bundle = plan.write_bundle(hierarchy)
-    console.print(f"bundle {bundle.manifest.name} {bundle.manifest.version} in {args.bundle}")
+    mark_finished(plan.run)
+    console.print(f"bundle {bundle.manifest.name} {bundle.manifest.version} in {plan.bundle}")
     return 0
 
 
 def _plan(args: argparse.Namespace, console: Console) -> "Plan":
     from dlb_core.training.plan import Plan
 
-    recipe = _recipe(args)
+    recipe = make_recipe(args)
     left_out = parse_subjects(args.without)
     validation = parse_subjects(args.validate)
     if args.validate_share is not None:
@@ -207,7 +124,8 @@ def _plan(args: argparse.Namespace, console: Console) -> "Plan":
     )
 
 
-def _recipe(args: argparse.Namespace) -> "Recipe":
+def make_recipe(args: argparse.Namespace) -> "Recipe":
+    """The recipe that was named, with what was given instead of its own."""
     from dlb_core.training.recipe import Initialisation, find_recipe
 
     recipe = find_recipe(args.recipe or (FINE_TUNING if args.from_bundle else COMPACT))
@@ -271,7 +189,13 @@ def _show(console: Console, progress: "Progress") -> None:
     )
 
 
-def _check_options(args: argparse.Namespace) -> None:
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse values that no training can use.
+
+    Raises
+    ------
+    BadOption
+    """
     if not 0 < args.vote_threshold < 1:
         raise BadOption("--vote-threshold: between 0 and 1")
     if args.validate_share is not None and not 0 < args.validate_share < 1:

@@ -3,6 +3,7 @@
 import argparse
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -34,8 +35,10 @@ def run_distributed(plan: "Plan", args: argparse.Namespace, console: Console) ->
     InputError
         The plan cannot be carried out.
     """
+    from dlb_core.cli.train_resume import describe
     from dlb_core.training.distributed import submit
     from dlb_core.training.run_folder import locked
+    from dlb_core.training.stored_run import mark_finished, require_same_origin, store_run
 
     settings = _settings(args)
     stop = StopSignals()
@@ -43,13 +46,17 @@ def run_distributed(plan: "Plan", args: argparse.Namespace, console: Console) ->
         if settings.redis_url is None:
             stack.enter_context(locked(settings.folder.root))
         store = stack.enter_context(_open(settings))
+        run = describe(plan, args)
+        require_same_origin(run)
         training_id = submit(store, plan)
+        store_run(run)
         workers = LocalWorkers(settings)
         stack.callback(workers.stop)
         workers.start()
         if not _Watch(store, training_id, workers, console).until_done(stop):
-            console.print(_how_to_go_on(settings))
+            console.print(_how_to_go_on(settings, args.folder), soft_wrap=True)
             return INTERRUPTED
+    mark_finished(plan.run)
     console.print(f"bundle {plan.identity.name} {plan.identity.version} in {plan.bundle}")
     return 0
 
@@ -83,9 +90,9 @@ def _open(settings: LocalSettings) -> TrainingStore:
     return TrainingStore.open(settings.database_url or settings.folder.database_url)
 
 
-def _how_to_go_on(settings: LocalSettings) -> str:
-    if settings.num_workers:
-        return "stopped; the same command goes on from here"
+def _how_to_go_on(settings: LocalSettings, run: Path) -> str:
+    if settings.redis_url is None:
+        return f"stopped; `dlb train --run {run} --resume` goes on from here"
     return "the workers go on; the same command watches again, with --cancel it ends them"
 
 

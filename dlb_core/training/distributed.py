@@ -27,6 +27,7 @@ def submit(store: TrainingStore, plan: Plan) -> UUID:
             "a distributed training do not; leave out --distributed"
         )
     hierarchy = plan.open(device="cpu")  # so that a mistake is told here, not by a worker
+    hierarchy.require_recipe(generic_only=plan.generic_only)
     tasks = _tasks(plan, hierarchy.first_stage)
     return store.submit(str(plan.run), plan.model_dump(mode="json"), tasks)
 

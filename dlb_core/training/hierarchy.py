@@ -179,13 +179,12 @@ class Hierarchy:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Path:
         """Train what all networks start from, or go on with it; see `trainer.train`."""
-        stage = self.first_stage or GENERIC
-        recipe = self.recipe.model_copy(update={"specialisation": None})
+        stage, recipe = self.first_stage or GENERIC, self._first_recipe
         network: type[UNet3d] = UNet3d
         training: SampleSource = self._training
         validation: SampleSource | None = self._validation
         if stage == RESTORATION:
-            recipe, network = restoration_recipe(self.recipe), RestorationNet
+            network = RestorationNet
             training = RestorationSamples(self._cases.training, recipe.subvolume_size)
             validation = validation and RestorationSamples(
                 self._cases.validation, recipe.subvolume_size
@@ -224,6 +223,19 @@ class Hierarchy:
             should_stop=should_stop,
         )
 
+    def require_recipe(self, *, generic_only: bool) -> None:
+        """Check that what the folder holds so far was trained by this run's recipe.
+
+        Raises
+        ------
+        InputError
+            Another recipe trained it.
+        """
+        if self.first_stage:
+            require_recipe(self._folder / self.first_stage, self._first_recipe)
+        for location in () if generic_only else NETWORK_LOCATIONS:
+            require_recipe(self._folder / location.name, self.recipe.for_network(location.index))
+
     def write_bundle(
         self, folder: Path, identity: BundleIdentity, *, generic_only: bool, new_card: bool
     ) -> Bundle:
@@ -244,8 +256,7 @@ class Hierarchy:
         missing = [] if generic_only else self.missing()
         if missing:
             raise InputError(f"{len(missing)} networks are not trained yet: no bundle is written")
-        for location in () if generic_only else NETWORK_LOCATIONS:
-            require_recipe(self._folder / location.name, self.recipe.for_network(location.index))
+        self.require_recipe(generic_only=generic_only)
         return write_bundle(
             folder,
             lambda index: load_file(
@@ -261,6 +272,12 @@ class Hierarchy:
             shared_file="generic.safetensors" if generic_only else None,
             new_card=new_card,
         )
+
+    @property
+    def _first_recipe(self) -> Recipe:
+        if self.first_stage == RESTORATION:
+            return restoration_recipe(self.recipe)
+        return self.recipe.model_copy(update={"specialisation": None})
 
     def _start_of(self, index: int) -> StartWeights | None:
         if self._tuned:

@@ -34,12 +34,48 @@ def locked(folder: Path) -> Iterator[None]:
         Another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    with held(folder / LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        yield
+
+
+@contextmanager
+def taking_part(run: Path, *, alone: bool) -> Iterator[None]:
+    """Be one of the processes that train in a run's folder.
+
+    Parameters
+    ----------
+    alone : bool
+        Begin only if no other process takes part; one may join later.
+
+    Raises
+    ------
+    RunBusy
+        Another process takes part.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    if alone:
+        with locked(run):
+            pass
+    with held(run / LOCK, fcntl.LOCK_SH):
+        yield
+
+
+@contextmanager
+def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a file's lock, waiting for it unless `how` says not to.
+
+    Raises
+    ------
+    RunBusy
+        Another process holds it, and we do not wait.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, how)
         except BlockingIOError as error:
-            raise RunBusy(f"{folder.name} is being trained by another process") from error
+            name = path.parent.name
+            raise RunBusy(f"{name} is being trained by another process") from error
         yield
     finally:
         os.close(handle)
@@ -72,7 +108,7 @@ def claim_folder(
         if not path.exists():
             write_text(path, json.dumps(value, indent=1))
         elif json.loads(path.read_text()) != value:
-            raise _begun_with(folder, what)
+            raise begun_with(folder, what)
 
 
 def require_recipe(folder: Path, recipe: Recipe) -> None:
@@ -84,7 +120,7 @@ def require_recipe(folder: Path, recipe: Recipe) -> None:
         It was another one.
     """
     if (folder / RECIPE).exists() and _read_recipe(folder) != recipe:
-        raise _begun_with(folder, "another recipe")
+        raise begun_with(folder, "another recipe")
 
 
 def forget_metrics_after(folder: Path, step: int) -> None:
@@ -111,5 +147,6 @@ def _read_recipe(folder: Path) -> Recipe | None:
         return None
 
 
-def _begun_with(folder: Path, what: str) -> InputError:
+def begun_with(folder: Path, what: str) -> InputError:
+    """The refusal to go on in a folder with something else."""
     return InputError(f"run folder {folder.name} was begun with {what}: use a new one")

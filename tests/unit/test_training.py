@@ -23,13 +23,13 @@ from dlb_core.training.run_folder import METRICS, locked
 from dlb_core.training.samples import Sample, SampleMaker
 from dlb_core.training.state import PATTERN
 from dlb_core.training.trainer import train
-from tests.unit.training_kit import RECIPE, write_training_cache
+from tests.unit.training_kit import RECIPE, shared_training_cache
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that all tests read."""
-    return write_training_cache(tmp_path_factory.mktemp("cache"))
+    return shared_training_cache(tmp_path_factory)
 
 
 def _maker(cache: Path, recipe: Recipe = RECIPE) -> SampleMaker:

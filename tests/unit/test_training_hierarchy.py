@@ -1,6 +1,7 @@
 """From one generic network to a bundle of 75: shared out, killed, resumed, tuned on."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -25,13 +26,13 @@ from dlb_core.training.serial import train_serially
 from dlb_core.training.start import from_file
 from dlb_core.training.state import PATTERN
 from tests.unit.bundles import TINY, write_tiny_bundle
-from tests.unit.training_kit import RECIPE, write_training_cache
+from tests.unit.training_kit import RECIPE, shared_training_cache
 
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that all tests read."""
-    return write_training_cache(tmp_path_factory.mktemp("cache"))
+    return shared_training_cache(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
@@ -49,35 +50,40 @@ def _command(cache: Path, folder: Path, *more: str) -> list[str]:
 
 
 KILLED_RUN = """
-import os, signal, sys
+import itertools, os, signal, sys
 from dlb_core.cli.main import main
 from dlb_core.training import recipe, trainer
 from tests.unit.training_kit import RECIPE
-save_state = trainer.save_state
+save_state, saves = trainer.save_state, itertools.count()
 def save_state_and_die(folder, *rest):
     save_state(folder, *rest)
-    if folder.name == "network-02":
+    if next(saves) == int(sys.argv[1]):
         os.kill(os.getpid(), signal.SIGKILL)
 trainer.save_state = save_state_and_die
 recipe.RECIPES["compact"] = RECIPE
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(sys.argv[2:]))
 """
+GENERIC_STEPS, OWN_STEPS = 3, 2
 
 
-def test_a_run_killed_while_specialising_ends_in_the_same_bundle(
-    cache: Path, tmp_path: Path
+def test_a_run_killed_at_any_moment_resumes_to_the_same_bundle(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """kill -9, the same command once more: every file as an undisturbed run gives it."""
+    """kill -9, then --resume alone: every file as an undisturbed run gives it."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    fewer = ("--steps", "3", "--specialise-steps", "2")
+    fewer = ("--steps", str(GENERIC_STEPS), "--specialise-steps", str(OWN_STEPS))
+    moment = str(random.randrange(GENERIC_STEPS + 8 * OWN_STEPS))  # noqa: S311 - no secret
     command = _command(cache, killed, *fewer, "--checkpoint-every", "0")
-    child = subprocess.run([sys.executable, "-c", KILLED_RUN, *command], check=False)
+    child = subprocess.run([sys.executable, "-c", KILLED_RUN, moment, *command], check=False)
     assert child.returncode == -signal.SIGKILL
-    assert list((killed / "run" / "network-02").glob(PATTERN))
+    assert list((killed / "run").glob(f"*/{PATTERN}")), f"killed at save {moment}"
+    resume = ["train", "--run", str(killed / "run"), "--resume"]
 
-    assert main(_command(cache, killed, *fewer)) == 0
+    assert main(resume) == 0, f"killed at save {moment}"
+    assert main(resume) == 0
     assert main(_command(cache, whole, *fewer)) == 0
 
+    assert "finished already: bundle custom 1" in capsys.readouterr().out
     files = sorted(path.name for path in (whole / "bundle").iterdir())
     assert files == sorted(path.name for path in (killed / "bundle").iterdir())
     for name in files:

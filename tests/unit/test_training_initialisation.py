@@ -32,13 +32,13 @@ from dlb_core.training.restoration import (
 from dlb_core.training.run_folder import WEIGHTS
 from dlb_core.training.serial import train_serially
 from dlb_core.training.trainer import train
-from tests.unit.training_kit import RECIPE, write_training_cache
+from tests.unit.training_kit import RECIPE, shared_training_cache
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that all tests read."""
-    return write_training_cache(tmp_path_factory.mktemp("cache"))
+    return shared_training_cache(tmp_path_factory)
 
 
 def _recipe(initialisation: Initialisation) -> Recipe:

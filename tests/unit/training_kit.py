@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dlb_core.network import Architecture
 from dlb_core.tiling import GRID_SHAPE
@@ -26,6 +27,12 @@ RECIPE = Recipe(
 )
 LESION = (slice(60, 66), slice(100, 106), slice(90, 96))
 """In the left hemisphere."""
+
+
+def shared_training_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests that only read it: it takes a second to write."""
+    folder = tmp_path_factory.getbasetemp() / "training-cache"
+    return folder if folder.exists() else write_training_cache(folder)
 
 
 def write_training_cache(folder: Path) -> Path:
