@@ -59,7 +59,14 @@ def _ask(environment: Path) -> list[dict[str, Any]]:
     if not auditor.exists():
         _run(sys.executable, "-m", "venv", str(environment))
         pip = environment / "bin" / "pip"
-        _run(str(pip), "install", "--quiet", "-r", str(ROOT / "requirements-audit.lock"))
+        _run(
+            str(pip),
+            "install",
+            "--quiet",
+            "--no-compile",
+            "-r",
+            str(ROOT / "requirements-audit.lock"),
+        )
     asked = [argument for lock in LOCKS for argument in ("-r", str(ROOT / lock))]
     answer = subprocess.run(  # noqa: S603  # our own arguments
         [str(auditor), "--disable-pip", "--no-deps", "--format", "json", *asked],
