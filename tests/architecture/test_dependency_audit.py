@@ -41,5 +41,8 @@ def test_a_weakness_that_nobody_accepted_fails_and_no_answer_is_said_aloud(
 
 def test_ci_makes_the_audit() -> None:
     """A check that nobody runs finds nothing."""
-    assert "make audit" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    made = [command.split()[1:] for command in commands if command.startswith("make ")]
+
+    assert any("audit" in targets for targets in made)
     assert ".ci/audit.py" in (ROOT / "Makefile").read_text(encoding="utf-8")
