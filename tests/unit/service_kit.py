@@ -17,9 +17,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from dlb_core import artefacts
+from dlb_core.jobs.layout import DataFolder
 from service.app import create_app
 from service.dependencies import Services
 from service.settings import ServiceSettings
+from tests.unit.databases import fresh_database
 from tests.unit.plain_report import plain_report
 
 NO_BROKER = "redis://127.0.0.1:1/0"
@@ -77,7 +79,17 @@ def make_settings(root: Path, **changes: Any) -> ServiceSettings:
         "weights": make_bundle(root / "weights"),
         "min_free_mb": 0,
     }
-    return ServiceSettings.model_validate(values | changes)
+    settings = ServiceSettings.model_validate(values | changes)
+    _place_database(settings)
+    return settings
+
+
+def _place_database(settings: ServiceSettings) -> None:
+    """Spare a new service its migrations."""
+    folder = DataFolder(settings.data)
+    if settings.database_url is None and not folder.database.exists():
+        folder.create()
+        fresh_database(folder.database)
 
 
 @asynccontextmanager

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from dlb_core.contracts import JobState, SegmentationOptions
-from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.records import Claim
 from dlb_core.jobs.store import JobStore
+from tests.unit.databases import fresh_database
 
 LATER = datetime(2026, 1, 1, 13, tzinfo=UTC)
 AN_HOUR = timedelta(hours=1)
@@ -43,8 +44,7 @@ def clock() -> Clock:
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> Iterator[JobStore]:
     """A store that goes by it."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    upgrade(engine)
+    engine = open_engine(fresh_database(tmp_path / "jobs.sqlite"))
     with JobStore(engine, clock=clock) as store:
         yield store
 

@@ -27,6 +27,7 @@ from dlb_core.jobs.database import open_engine, upgrade
 from dlb_core.jobs.models import Base
 from dlb_core.jobs.records import Claim, JobRecord, Verdict
 from dlb_core.jobs.store import JobStore
+from tests.unit.databases import fresh_database
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 OPTIONS = SegmentationOptions(label="case 1", minimum_lesion_mm3=5.0)
@@ -58,8 +59,7 @@ def clock() -> Clock:
 @pytest.fixture
 def store(tmp_path: Path, clock: Clock) -> Iterator[JobStore]:
     """A store on a file, as installed."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    upgrade(engine)
+    engine = open_engine(fresh_database(tmp_path / "jobs.sqlite"))
     with JobStore(engine, clock=clock) as store:
         yield store
 
@@ -384,7 +384,7 @@ class Model:
     def __init__(self) -> None:
         self.clock = Clock()
         engine = open_engine("sqlite://")
-        upgrade(engine)
+        Base.metadata.create_all(engine)
         self.store = JobStore(engine, clock=self.clock)
         self.job_id = accept(self.store)
         self.claims: list[Claim] = []

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from dlb_core.contracts import Outcome, Priority, Progress, SegmentationOptions, Stage
 from dlb_core.jobs.database import MIGRATIONS, open_engine, upgrade
+from dlb_core.jobs.models import Base
 from dlb_core.jobs.store import JobStore
 
 HOUR = timedelta(hours=1)
@@ -45,7 +46,7 @@ def clock() -> Clock:
 def store(clock: Clock) -> Iterator[JobStore]:
     """A store in memory."""
     engine = open_engine("sqlite://")
-    upgrade(engine)
+    Base.metadata.create_all(engine)
     with JobStore(engine, clock=clock) as store:
         yield store
 

@@ -10,9 +10,10 @@ from sqlalchemy import Engine
 
 from dlb_core.contracts import Role, SegmentationOptions
 from dlb_core.errors import KeyNotFound
-from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.keys import KeyStore
 from dlb_core.jobs.store import JobStore
+from tests.unit.databases import fresh_database
 
 
 class Clock:
@@ -34,8 +35,7 @@ def clock() -> Clock:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """A database with its schema."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    upgrade(engine)
+    engine = open_engine(fresh_database(tmp_path / "jobs.sqlite"))
     yield engine
     engine.dispose()
 

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Engine
 
 from dlb_core.errors import RateLimited
-from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.quotas import UploadQuotas
+from tests.unit.databases import fresh_database
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -18,8 +19,7 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """A database with its schema."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    upgrade(engine)
+    engine = open_engine(fresh_database(tmp_path / "jobs.sqlite"))
     yield engine
     engine.dispose()
 

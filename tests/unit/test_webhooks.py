@@ -16,7 +16,7 @@ from dlb_core.contracts import JobState, SegmentationOptions
 from dlb_core.documents import MessageState, WebhookEvent
 from dlb_core.errors import BadOption
 from dlb_core.jobs.comparisons.store import ComparisonStore
-from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.endings import Endings
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.webhooks.addresses import AddressPolicy, is_public
@@ -25,6 +25,7 @@ from dlb_core.jobs.webhooks.messages import message_row
 from dlb_core.jobs.webhooks.records import Outgoing, WebhookRecord
 from dlb_core.jobs.webhooks.store import WebhookStore
 from dlb_core.jobs.webhooks.tables import WebhookRow
+from tests.unit.databases import fresh_database
 from tests.unit.webhook_kit import LOOPBACK, Receiver, receiver
 
 ENDS = (WebhookEvent.SUCCESSFUL, WebhookEvent.FAILED, WebhookEvent.DISMISSED)
@@ -80,8 +81,7 @@ class Installation:
 @pytest.fixture
 def installed(tmp_path: Path) -> Iterator[Installation]:
     """One for each test."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    upgrade(engine)
+    engine = open_engine(fresh_database(tmp_path / "jobs.sqlite"))
     yield Installation(engine)
     engine.dispose()
 
