@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import httpx
@@ -15,7 +15,7 @@ from dlb_core.client.requests import Requests
 from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, Step, resume
 from dlb_core.client.synchronous import ATTEMPTS, TIMEOUT, all_files, authorization
 from dlb_core.client.transfers import ByteCallback, ignore_bytes, opened_form
-from dlb_core.contracts import JobState, Priority, SegmentationOptions
+from dlb_core.contracts import ComparisonState, JobState, Priority, SegmentationOptions
 from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import (
     BatchDocument,
@@ -188,6 +188,12 @@ class AsyncDlbClient:
         """Ask how a comparison stands."""
         return await self._run(self._requests.comparison(comparison_id))
 
+    def comparisons(
+        self, *, state: ComparisonState | None = None, limit: int | None = None
+    ) -> AsyncIterator[ComparisonDocument]:
+        """Yield comparisons, newest first, as `jobs` does jobs."""
+        return self._items(self._requests.comparisons(state, limit))
+
     async def wait_for_comparison(
         self,
         comparison_id: UUID,
@@ -240,12 +246,12 @@ class AsyncDlbClient:
             step = resume(flow, await self._outcome(step))
         return step.value
 
-    async def _items(self, flow: Flow[None]) -> AsyncIterator[JobDocument]:
+    async def _items(self, flow: Flow[None]) -> AsyncIterator[Any]:
         """Take a flow's steps, and hand over what it hands over."""
         step = resume(flow, None)
         while not isinstance(step, End):
             if isinstance(step, Item):
-                yield step.job
+                yield step.document
             step = resume(flow, await self._outcome(step))
 
     async def _outcome(self, step: Step) -> Outcome:

@@ -1,6 +1,6 @@
 """Everything that can be asked of a service, as flows (`steps.py`)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -15,6 +15,7 @@ from dlb_core.client.transfers import ByteCallback, PartialFile
 from dlb_core.contracts import (
     ENDED_COMPARISONS,
     FINAL_STATES,
+    ComparisonState,
     JobState,
     Message,
     Priority,
@@ -36,6 +37,7 @@ from dlb_core.longitudinal.naming import VISITS
 from dlb_core.longitudinal.requests import (
     ComparisonChoices,
     ComparisonDocument,
+    ComparisonPage,
     ComparisonRequest,
 )
 
@@ -46,6 +48,7 @@ AWAY_POLLS = 30
 
 
 Document = TypeVar("Document", JobDocument, ComparisonDocument)
+Page = TypeVar("Page", JobPage, ComparisonPage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +95,9 @@ class Requests:
 
     def jobs(self, state: JobState | None, limit: int | None) -> Flow[None]:
         """Yield jobs, page after page."""
-        left = limit
-        path: str | None = f"{API}/jobs" + ("" if state is None else f"?state={state.value}")
-        while path is not None and left != 0:
-            page = parse((yield from self._read(path)), JobPage)
-            jobs = page.jobs if left is None else page.jobs[:left]
-            for job in jobs:
-                yield Item(job)
-            left = None if left is None else left - len(jobs)
-            path = None if page.next is None else below(page.next)
+        yield from self._listed(
+            f"{API}/jobs", JobPage, lambda page: page.jobs, state=state, limit=limit
+        )
 
     def watch(self, job_id: UUID) -> Flow[None]:
         """Yield a job each time it has changed, until it has ended."""
@@ -172,6 +169,16 @@ class Requests:
         call = Call("POST", COMPARISONS, headers, Form(images, texts, on_bytes))
         return parse((yield from patiently(lambda: call, self.attempts)), ComparisonDocument)
 
+    def comparisons(self, state: ComparisonState | None, limit: int | None) -> Flow[None]:
+        """Yield comparisons, page after page."""
+        yield from self._listed(
+            COMPARISONS,
+            ComparisonPage,
+            lambda page: page.comparisons,
+            state=state,
+            limit=limit,
+        )
+
     def comparison(self, comparison_id: UUID) -> Flow[ComparisonDocument]:
         """Read a comparison."""
         return parse((yield from self._read(_comparison_path(comparison_id))), ComparisonDocument)
@@ -206,6 +213,26 @@ class Requests:
     def remove_comparison(self, comparison_id: UUID) -> Flow[None]:
         """Delete a comparison; sent once, for it is gone after the first time."""
         yield from once(Call("DELETE", _comparison_path(comparison_id)))
+
+    def _listed(
+        self,
+        path: str,
+        kind: type[Page],
+        items: Callable[[Page], Sequence[Message]],
+        *,
+        state: JobState | ComparisonState | None,
+        limit: int | None,
+    ) -> Flow[None]:
+        """Yield what a list holds, page after page."""
+        left = limit
+        ahead: str | None = path if state is None else f"{path}?state={state.value}"
+        while ahead is not None and left != 0:
+            page = parse((yield from self._read(ahead)), kind)
+            listed = items(page)[:left]
+            for item in listed:
+                yield Item(item)
+            left = None if left is None else left - len(listed)
+            ahead = None if page.next is None else below(page.next)
 
     def _download(
         self, entries: list[ArtefactDocument], folder: Path, on_bytes: ByteCallback

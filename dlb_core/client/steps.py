@@ -8,13 +8,12 @@ import random
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import httpx
 
 from dlb_core.client.answers import raise_for_problem
 from dlb_core.client.transfers import ByteCallback
-from dlb_core.documents import JobDocument
 from dlb_core.errors import ServiceUnreachable
 
 T = TypeVar("T")
@@ -80,7 +79,7 @@ class Pause:
 class Item:
     """Hand this to the caller, and go on."""
 
-    job: JobDocument
+    document: Any
 
 
 Step = Call | Fetch | Pause | Item

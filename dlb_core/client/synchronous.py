@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import httpx
@@ -14,7 +14,7 @@ from dlb_core.client.case import Case, case_of
 from dlb_core.client.requests import Requests
 from dlb_core.client.steps import Call, End, Fetch, Flow, Item, Outcome, Pause, Step, resume
 from dlb_core.client.transfers import ByteCallback, ignore_bytes, opened_form
-from dlb_core.contracts import JobState, Priority, SegmentationOptions
+from dlb_core.contracts import ComparisonState, JobState, Priority, SegmentationOptions
 from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.documents import (
     BatchDocument,
@@ -283,6 +283,12 @@ class DlbClient:
         """Ask how a comparison stands."""
         return self._run(self._requests.comparison(comparison_id))
 
+    def comparisons(
+        self, *, state: ComparisonState | None = None, limit: int | None = None
+    ) -> Iterator[ComparisonDocument]:
+        """Yield comparisons, newest first, as `jobs` does jobs."""
+        return self._items(self._requests.comparisons(state, limit))
+
     def wait_for_comparison(
         self,
         comparison_id: UUID,
@@ -335,12 +341,12 @@ class DlbClient:
             step = resume(flow, self._outcome(step))
         return step.value
 
-    def _items(self, flow: Flow[None]) -> Iterator[JobDocument]:
+    def _items(self, flow: Flow[None]) -> Iterator[Any]:
         """Take a flow's steps, and hand over what it hands over."""
         step = resume(flow, None)
         while not isinstance(step, End):
             if isinstance(step, Item):
-                yield step.job
+                yield step.document
             step = resume(flow, self._outcome(step))
 
     def _outcome(self, step: Step) -> Outcome:

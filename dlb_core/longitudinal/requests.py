@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field
 
 from dlb_core.contracts import ComparisonState, Message
-from dlb_core.documents import ArtefactDocument, JobFailure
+from dlb_core.documents import ArtefactDocument, JobFailure, NextPage
 from dlb_core.longitudinal.document import ChangeTotals
 
 
@@ -57,7 +57,8 @@ class ComparisonDocument(Message):
     href: str
 
 
-class ComparisonList(Message):
-    """The newest comparisons."""
+class ComparisonPage(Message):
+    """One page of comparisons, newest first."""
 
     comparisons: tuple[ComparisonDocument, ...]
+    next: NextPage

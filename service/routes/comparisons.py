@@ -35,7 +35,7 @@ from dlb_core.longitudinal.document import ChangeTotals
 from dlb_core.longitudinal.naming import VISITS
 from dlb_core.longitudinal.requests import (
     ComparisonDocument,
-    ComparisonList,
+    ComparisonPage,
     ComparisonRequest,
 )
 from service.bodies import described, read_document
@@ -51,7 +51,7 @@ from service.dependencies import Services, ServicesDep
 from service.errors import SCANS_REFUSED, describe
 from service.files import RangedFile, file_response
 from service.intake import Sender
-from service.presentation import matches, respond
+from service.presentation import matches, next_page, respond
 from service.routes.artefacts import (
     FILE_ANSWERS,
     RANGE,
@@ -59,7 +59,7 @@ from service.routes.artefacts import (
     successful,
 )
 from service.routes.events import MEDIA_TYPE, LastEventId, stream_of
-from service.routes.jobs import REPLAYED, IdempotencyKey, IfNoneMatch
+from service.routes.jobs import REPLAYED, IdempotencyKey, IfNoneMatch, PageCursor
 from service.uploads import MULTIPART
 
 router = APIRouter(prefix=PATH, tags=["comparisons"])
@@ -181,15 +181,33 @@ async def make_comparison(
     )
 
 
-@router.get("", response_model=ComparisonList, responses=describe(StoreUnavailable))
+@router.get(
+    "",
+    response_model=ComparisonPage,
+    responses={
+        304: {"description": "Unchanged since the ETag"},
+        **describe(BadOption, StoreUnavailable),
+    },
+)
 def list_comparisons(
     services: ServicesDep,
     caller: CallerDep,
-    limit: Annotated[int, Query(ge=1, le=100, description="how many")] = 20,
-) -> ComparisonList:
-    """List the newest comparisons."""
-    records = services.comparisons.newest(limit, sees=caller.sees)
-    return ComparisonList(comparisons=tuple(_document(record) for record in records))
+    state: Annotated[
+        ComparisonState | None, Query(description="only comparisons in this state")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="comparisons a page")] = 20,
+    before: PageCursor = None,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """List comparisons, newest first, a page at a time."""
+    records, cursor = services.comparisons.list_comparisons(
+        sees=caller.sees, state=state, limit=limit, before=before
+    )
+    page = ComparisonPage(
+        comparisons=tuple(_document(record) for record in records),
+        next=next_page(PATH, cursor, limit=limit, state=state),
+    )
+    return respond(page, if_none_match=if_none_match)
 
 
 @router.get(

@@ -127,6 +127,8 @@ def test_jobs_are_compared_awaited_too(running: Running, scan: Path) -> None:
             made = await client.compare(ids[0], ids[1], idempotency_key="j")
             again = await client.compare(ids[0], ids[1], idempotency_key="j")
             assert made.id == again.id
+            state = ComparisonState.ACCEPTED
+            assert [item.id async for item in client.comparisons(state=state)] == [made.id]
             assert (await client.comparison(made.id)).state == ComparisonState.ACCEPTED
             await client.remove_comparison(made.id)
             with pytest.raises(ServiceRefused):

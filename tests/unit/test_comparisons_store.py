@@ -18,10 +18,11 @@ from dlb_core.jobs.comparisons.store import (
     MOST_OF_AN_OWNER,
     ComparisonStore,
 )
-from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.layout import DataFolder
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.requests import KeyTaken, NewJob
+from tests.unit.databases import fresh_database
 
 LEASE_S = 30.0
 
@@ -46,8 +47,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def stores(tmp_path: Path, clock: Clock) -> Iterator[tuple[ComparisonStore, JobStore]]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    upgrade(engine)
+    engine = open_engine(fresh_database(tmp_path / "jobs.sqlite"))
     yield ComparisonStore(engine, clock=clock), JobStore(engine)
     engine.dispose()
 
@@ -57,8 +57,27 @@ def store(stores: tuple[ComparisonStore, JobStore]) -> ComparisonStore:
     return stores[0]
 
 
-def accepted(store: ComparisonStore, owner: str | None = "clinic") -> UUID:
-    return store.insert(uuid4(), uuid4(), owner=owner).id
+def accepted(
+    store: ComparisonStore, owner: str | None = "clinic", *, key: str | None = None
+) -> UUID:
+    return store.insert(uuid4(), uuid4(), owner=owner, idempotency=key).id
+
+
+def test_a_list_is_cut_into_pages_and_to_one_state(store: ComparisonStore, clock: Clock) -> None:
+    """A clinic's third hundredth comparison must be found, too; some came in one instant."""
+    ids = []
+    for number in range(5):
+        ids.append(accepted(store))
+        clock.move(number % 2)
+    store.claim(ids[0], LEASE_S)
+
+    first, cursor = store.list_comparisons(sees="clinic", limit=3)
+    rest, end = store.list_comparisons(sees="clinic", limit=3, before=cursor)
+    running, _ = store.list_comparisons(sees=None, state=ComparisonState.RUNNING, limit=3)
+
+    assert {record.id for record in (*first, *rest)} == set(ids)
+    assert (len(first), len(rest), end) == (3, 2, None)
+    assert [record.id for record in running] == ids[:1]
 
 
 def test_of_two_workers_one_gets_it(store: ComparisonStore) -> None:
@@ -131,8 +150,9 @@ def test_another_owner_learns_nothing(store: ComparisonStore) -> None:
         store.get(comparison_id, sees="elsewhere")
     with pytest.raises(JobNotFound):
         store.remove(comparison_id, sees="elsewhere")
-    assert store.newest(10, sees="elsewhere") == []
-    assert [record.id for record in store.newest(10, sees="clinic")] == [comparison_id]
+    assert store.list_comparisons(sees="elsewhere", limit=10) == ([], None)
+    listed, _ = store.list_comparisons(sees="clinic", limit=10)
+    assert [record.id for record in listed] == [comparison_id]
     assert store.get(comparison_id, sees=None).owner == "clinic"
 
 
@@ -183,10 +203,14 @@ def test_one_owner_cannot_keep_the_others_places(
 ) -> None:
     """To ask for a comparison of finished jobs costs nothing; one of scans costs two uploads."""
     store, _ = stores
-    last = [accepted(store, "clinic") for _ in range(MOST_OF_AN_OWNER)][-1]
+    last = accepted(store, "clinic", key="first")
+    for _ in range(MOST_OF_AN_OWNER - 1):
+        accepted(store, "clinic")
 
     with pytest.raises(QueueFull, match="100 comparisons of this owner wait"):
         accepted(store, "clinic")
+    with pytest.raises(KeyTaken):
+        accepted(store, "clinic", key="first")
 
     accepted(store, "elsewhere")
     accepted(store, None)
@@ -308,10 +332,10 @@ def test_two_jobs_and_their_comparison_come_together_or_not_at_all(
     with pytest.raises(QueueFull, match="2 jobs wait already, and 3 may"):
         of_scans(comparisons, max_waiting=3)
     with pytest.raises(KeyTaken):
-        of_scans(comparisons, key="k")
+        of_scans(comparisons, key="k", max_waiting=3)
 
     assert jobs.counts_by_state()[JobState.ACCEPTED] == 2
-    assert len(comparisons.newest(10, sees=None)) == 1
+    assert len(comparisons.list_comparisons(sees=None, limit=10)[0]) == 1
 
 
 def test_folders_that_nobody_will_ask_for_are_swept(

@@ -44,6 +44,8 @@ async def test_two_finished_jobs_are_accepted(tmp_path: Path) -> None:
         assert again.headers["Retry-After"]
         listed = await client.get(PATH)
         assert [entry["id"] for entry in listed.json()["comparisons"]] == [str(document.id)]
+        known = await client.get(PATH, headers={"If-None-Match": listed.headers["ETag"]})
+        assert (known.status_code, known.content) == (304, b"")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ async def test_nobody_compares_or_sees_anothers(tmp_path: Path) -> None:
             await client.delete(made.headers["Location"]),
         ):
             assert answer.status_code == 404
-        assert (await client.get(PATH)).json() == {"comparisons": []}
+        assert (await client.get(PATH)).json() == {"comparisons": [], "next": None}
 
 
 async def test_a_comparison_can_be_deleted(tmp_path: Path) -> None:

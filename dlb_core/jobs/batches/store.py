@@ -22,7 +22,7 @@ from dlb_core.errors import (
 )
 from dlb_core.jobs.batches.tables import BatchCaseRow, BatchRow
 from dlb_core.jobs.models import JobRow
-from dlb_core.jobs.store.pages import after_cursor, write_cursor
+from dlb_core.jobs.store.pages import cut_page, page_query
 from dlb_core.jobs.store.sessions import Sessions
 
 CHUNK = 500
@@ -215,22 +215,15 @@ class BatchStore(Sessions):
         BadOption
             The cursor is not one of ours.
         """
-        query = (
-            select(BatchRow.id, BatchRow.name, BatchRow.created)
-            .order_by(BatchRow.created.desc(), BatchRow.id.desc())
-            .limit(limit + 1)
-        )
+        columns = select(BatchRow.id, BatchRow.name, BatchRow.created)
+        query = page_query(columns, BatchRow, limit=limit, before=before)
         if sees is not None:
             query = query.where(BatchRow.owner == sees)
-        if before is not None:
-            query = query.where(after_cursor(before, BatchRow.created, BatchRow.id))
         with self._read() as session:
-            rows = session.execute(query).all()
-            counts = _counts(session, [row.id for row in rows[:limit]])
-        page = [
-            BatchOverview(row.id, row.name, row.created, counts[row.id]) for row in rows[:limit]
-        ]
-        return page, write_cursor(page[-1]) if len(rows) > limit else None
+            page, cursor = cut_page(session.execute(query).all(), limit)
+            counts = _counts(session, [row.id for row in page])
+        overviews = [BatchOverview(row.id, row.name, row.created, counts[row.id]) for row in page]
+        return overviews, cursor
 
     def remove(self, batch_id: UUID, *, sees: str | None) -> None:
         """Forget a batch; its jobs stay.

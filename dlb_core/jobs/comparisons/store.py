@@ -24,7 +24,9 @@ from dlb_core.errors import JobNotFound, QueueFull, VisitFailed, WorkerDied
 from dlb_core.jobs.comparisons.records import ComparisonClaim, ComparisonRecord, record_of
 from dlb_core.jobs.comparisons.tables import ComparisonRow
 from dlb_core.jobs.models import JobRow
-from dlb_core.jobs.store.requests import KeyTaken, NewJob, require_room
+from dlb_core.jobs.store.expiry import BATCH
+from dlb_core.jobs.store.pages import cut_page, page_query
+from dlb_core.jobs.store.requests import KeyTaken, NewJob, require_new, require_room
 from dlb_core.jobs.store.sessions import Sessions
 from dlb_core.longitudinal.naming import VISITS
 
@@ -97,6 +99,7 @@ class ComparisonStore(Sessions):
         )
         try:
             with self._write() as session:
+                require_new(session, ComparisonRow.idempotency, idempotency)
                 _require_place(session)
                 if not jobs:
                     _require_own_place(session, owner)
@@ -151,13 +154,29 @@ class ComparisonStore(Sessions):
         with self._read() as session:
             return record_of(_existing(session, comparison_id, sees))
 
-    def newest(self, limit: int, *, sees: str | None) -> list[ComparisonRecord]:
-        """Read the newest ones."""
-        query = select(ComparisonRow).order_by(ComparisonRow.created.desc()).limit(limit)
+    def list_comparisons(
+        self,
+        *,
+        sees: str | None,
+        state: ComparisonState | None = None,
+        limit: int,
+        before: str | None = None,
+    ) -> tuple[list[ComparisonRecord], str | None]:
+        """Read one page of comparisons, newest first, and the cursor of the next, as of jobs.
+
+        Raises
+        ------
+        BadOption
+            The cursor is not one of ours.
+        """
+        query = page_query(select(ComparisonRow), ComparisonRow, limit=limit, before=before)
         if sees is not None:
             query = query.where(ComparisonRow.owner == sees)
+        if state is not None:
+            query = query.where(ComparisonRow.state == state)
         with self._read() as session:
-            return [record_of(row) for row in session.scalars(query)]
+            page, cursor = cut_page(session.scalars(query).all(), limit)
+            return [record_of(row) for row in page], cursor
 
     def remove(self, comparison_id: UUID, *, sees: str | None) -> None:
         """Forget one, whatever its state.
@@ -315,7 +334,7 @@ class ComparisonStore(Sessions):
             )
 
     def drop_outlived(self, finished_before: datetime | None) -> list[UUID]:
-        """Forget those one of whose jobs is gone, or that ended before a time."""
+        """Forget those one of whose jobs is gone, or that ended before a time; some at a time."""
         jobs = select(JobRow.id)
         outlived: list[ColumnElement[bool]] = [
             ComparisonRow.first_job.not_in(jobs),
@@ -323,11 +342,14 @@ class ComparisonStore(Sessions):
         ]
         if finished_before is not None:
             outlived.append(ComparisonRow.finished < finished_before)
+        found = select(ComparisonRow.id).where(or_(*outlived)).limit(BATCH)
+        with self._read() as session:
+            if session.scalar(found) is None:
+                # Mostly so, and a look costs no lock.
+                return []
+        gone = delete(ComparisonRow).where(ComparisonRow.id.in_(found)).returning(ComparisonRow.id)
         with self._write() as session:
-            found = list(session.scalars(select(ComparisonRow.id).where(or_(*outlived))))
-            if found:
-                session.execute(delete(ComparisonRow).where(ComparisonRow.id.in_(found)))
-            return found
+            return list(session.scalars(gone.execution_options(synchronize_session=False)).all())
 
     def _fate(self, first: JobRow, second: JobRow) -> dict[str, Any]:
         """Columns of one that waited for these two, which have ended."""

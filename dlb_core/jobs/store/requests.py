@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from dlb_core.contracts import FINAL_STATES, JobState, Priority, SegmentationOptions, Stage
 from dlb_core.errors import InputsGone, JobNotRetriable, QueueFull
 from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.records import JobRecord, record_of
-from dlb_core.jobs.store.pages import after_cursor, write_cursor
+from dlb_core.jobs.store.pages import cut_page, page_query
 from dlb_core.jobs.store.sessions import Sessions, end, existing, wait_again
 from dlb_core.jobs.store.turns import turn_of
 
@@ -117,6 +117,7 @@ class Requests(Sessions):
         row = job.row(self._clock())
         try:
             with self._write() as session:
+                require_new(session, JobRow.idempotency, idempotency)
                 require_room(session, max_waiting)
                 session.add(row)
                 session.flush()
@@ -184,17 +185,14 @@ class Requests(Sessions):
         BadOption
             The cursor is not one of ours.
         """
-        query = select(JobRow).order_by(JobRow.created.desc(), JobRow.id.desc()).limit(limit + 1)
+        query = page_query(select(JobRow), JobRow, limit=limit, before=before)
         if owner is not None:
             query = query.where(JobRow.owner == owner)
         if state is not None:
             query = query.where(JobRow.state == state)
-        if before is not None:
-            query = query.where(after_cursor(before, JobRow.created, JobRow.id))
         with self._read() as session:
-            records = [record_of(row) for row in session.scalars(query)]
-        page = records[:limit]
-        return page, write_cursor(page[-1]) if len(records) > limit else None
+            page, cursor = cut_page(session.scalars(query).all(), limit)
+            return [record_of(row) for row in page], cursor
 
     def request_cancel(self, job_id: UUID, *, discard: bool = True) -> JobRecord:
         """Cancel a job: at once while it waits, within a heartbeat while it runs.
@@ -275,6 +273,21 @@ class Requests(Sessions):
         """
         with self._read() as session:
             require_room(session, max_waiting, more=more)
+
+
+def require_new(
+    session: Session, column: InstrumentedAttribute[str | None], idempotency: str | None
+) -> None:
+    """Tell a request that came before from one for which there is no room.
+
+    Raises
+    ------
+    KeyTaken
+    """
+    if idempotency is None:
+        return
+    if session.scalar(select(column).where(column == idempotency)) is not None:
+        raise KeyTaken
 
 
 def require_room(session: Session, max_waiting: int | None, *, more: int = 1) -> None:
