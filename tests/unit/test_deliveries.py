@@ -1,23 +1,27 @@
 """Deliveries to archives: ordered once, tried until given up, replayed, and fenced."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from dlb_core.artefacts import DICOM_SEG
 from dlb_core.contracts import ArtefactEntry, SegmentationOptions
 from dlb_core.errors import DeliveryNotFound, JobNotFound, ResultsExpired
-from dlb_core.jobs.database import open_engine, upgrade
+from dlb_core.jobs.database import open_engine
 from dlb_core.jobs.deliveries.courier import PAUSES_S, DeliveryCourier
 from dlb_core.jobs.deliveries.store import DeliveryStore
 from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store import JobStore
 from dlb_core.pacs.archives import Archive
 from dlb_core.pacs.documents import DeliveryState
+from tests.unit.databases import fresh_database
 
 AWAY = {"main": Archive(url="http://127.0.0.1:1/dicom-web")}
 
@@ -27,6 +31,7 @@ class Bench:
 
     def __init__(self, root: Path, engine: Engine) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.engine = engine
         self.folder = DataFolder(root)
         self.folder.create()
         self.jobs = JobStore(engine, clock=self.clock)
@@ -57,8 +62,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A bench."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
-    upgrade(engine)
+    engine = open_engine(fresh_database(tmp_path / "jobs.sqlite"))
     yield Bench(tmp_path, engine)
     engine.dispose()
 
@@ -102,7 +106,7 @@ def test_an_archive_that_is_away_is_tried_for_two_days_and_can_be_replayed(bench
     assert (again.state, again.attempts) == (DeliveryState.PENDING, 0)
     assert bench.store.take(lease_s=60) is not None
     with pytest.raises(DeliveryNotFound):
-        bench.store.replay(uuid4(), delivery.id)
+        bench.store.replay(bench.job(), delivery.id)
 
 
 def test_a_sender_that_died_is_followed_by_another_and_its_word_no_longer_counts(
@@ -174,6 +178,24 @@ def test_what_is_no_longer_kept_is_no_longer_on_its_way(bench: Bench) -> None:
         bench.store.replay(job_id, waiting.id)
     with pytest.raises(ResultsExpired):
         bench.store.order(job_id, "another")
+
+
+def test_an_order_waits_for_an_expiry_that_is_under_way(bench: Bench) -> None:
+    """Else it would be of results that are gone, and wait for ever."""
+    job_id = bench.job()
+    with ThreadPoolExecutor(1) as pool:
+        with Session(bench.engine) as session, session.begin():
+            row = session.get(JobRow, job_id, with_for_update=True)
+            assert row is not None
+            row.expired = bench.now
+            session.flush()
+            order = pool.submit(bench.store.order, job_id, "main")
+            # Time enough for an order that does not wait.
+            wait([order], timeout=0.3)
+
+        with pytest.raises(ResultsExpired):
+            order.result()
+    assert bench.store.of_job(job_id) == []
 
 
 def test_deliveries_go_with_their_job(bench: Bench) -> None:

@@ -85,13 +85,13 @@ class DeliveryStore(Sessions):
 
         Raises
         ------
-        DeliveryNotFound, ResultsExpired
+        JobNotFound, DeliveryNotFound, ResultsExpired
         """
         with self._write() as session:
+            _require_kept(session, job_id)
             row = session.get(DeliveryRow, delivery_id, with_for_update=True)
             if row is None or row.job_id != job_id:
                 raise DeliveryNotFound("no such delivery: it never was, or its job was removed")
-            _require_kept(session, job_id)
             row.state, row.attempts, row.next_try = DeliveryState.PENDING, 0, self._clock()
             row.fence += 1
             row.lease_until = row.delivered = None
@@ -170,8 +170,11 @@ class DeliveryStore(Sessions):
 
 
 def _require_kept(session: Session, job_id: UUID) -> None:
-    """Refuse a job whose results are gone: nothing would ever be delivered."""
-    if existing(session, job_id).expired is not None:
+    """Refuse a job whose results are gone: nothing would ever be delivered.
+
+    Its row is locked, before any delivery's, as expiry does it: that comes before, or after.
+    """
+    if existing(session, job_id, lock=True).expired is not None:
         raise ResultsExpired("the job's results are no longer kept: submit the images again")
 
 
