@@ -68,10 +68,18 @@ class AuditLog:
         fields = {key: value for key, value in asdict(entry).items() if value is not None}
         line = (json.dumps({"time": time, **fields}) + "\n").encode()
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
+            if _ends_in_half_a_line(file):
+                line = b"\n" + line
             if os.write(file, line) < len(line):
                 # A disk that fills up takes the beginning, and says nothing.
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(file)
+
+
+def _ends_in_half_a_line(file: int) -> bool:
+    """Whether a disk that filled up took only the beginning of the last line."""
+    size = os.fstat(file).st_size
+    return size > 0 and os.pread(file, 1, size - 1) != b"\n"

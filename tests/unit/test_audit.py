@@ -69,7 +69,7 @@ def test_a_rotated_log_is_begun_anew(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_off_is_no_line_written(tmp_path: Path) -> None:
-    """Half a line tells nobody who it was; the other log then has it whole."""
+    """Half a line tells nobody who it was; the other log then has it whole, and the next is."""
     code = (
         "import resource, sys; from pathlib import Path; "
         "from dlb_core.audit import AuditEntry, AuditLog, AuditOutcome; "
@@ -86,6 +86,10 @@ def test_a_line_that_was_cut_off_is_no_line_written(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert b"No space left" in done.stderr
+    AuditLog(tmp_path / "audit.jsonl").write(ENTRY)
+    half, whole = (tmp_path / "audit.jsonl").read_text().splitlines()
+    assert len(half) == 20
+    assert json.loads(whole)["what"] == "b"
 
 
 def _write_many(path: Path) -> None:
