@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Installs the packages named after it; `make -j` may ask for several at a time.
 INSTALL = flock Makefile sh -c 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@" >/dev/null' apt
 
-.PHONY: help demo browser archive database test suite audit faults load lint format openapi benchmark clean
+.PHONY: help demo browser archive database test suite audit faults load lint format openapi messages benchmark clean
 
 help:  ## show what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -72,6 +72,9 @@ format: $(VENV)/.ready  ## put the code into shape
 openapi: $(VENV)/.ready  ## write openapi/openapi.json and the report's schema anew
 	$(BIN)/python -m service.openapi
 	$(BIN)/python -m dlb_core.report.schema
+
+messages: $(VENV)/.ready  ## collect the report's texts for translators, after a change of one
+	$(BIN)/python -m dlb_core.report.messages
 
 benchmark: $(VENV)/.ready  ## time the stages, and the engine against a plain loop
 	$(BIN)/python -m benchmarks.bench_pipeline

@@ -14,6 +14,7 @@ from scipy import ndimage
 from dlb_core.lesions import linear_scale
 from dlb_core.metrics import dice
 from dlb_core.preprocessing.denoise import bounding_box
+from dlb_core.report.language import record
 from dlb_core.template import Template, load_template
 from dlb_core.volume import Affine, Mask
 
@@ -34,19 +35,19 @@ class Trait:
 
 
 TRAITS = (
-    Trait("t1w_grey", "T1w: grey over white matter"),
-    Trait("t1w_fluid", "T1w: fluid over white matter"),
-    Trait("t1w_unevenness", "T1w: spread of white matter"),
-    Trait("t1w_sharpness", "T1w: steepness of edges", "per mm"),
-    Trait("t1w_bright", "T1w: share brighter than white matter"),
-    Trait("flair_grey", "FLAIR: grey over white matter"),
-    Trait("flair_fluid", "FLAIR: fluid over white matter"),
-    Trait("flair_unevenness", "FLAIR: spread of white matter"),
-    Trait("flair_sharpness", "FLAIR: steepness of edges", "per mm"),
-    Trait("template_dice", "Overlap of the brain with the template’s"),
-    Trait("template_correlation", "Correlation of T1w and template"),
-    Trait("pair_information", "Mutual information of FLAIR and T1w"),
-    Trait("head_scale", "Template’s volume over the brain’s"),
+    Trait("t1w_grey", record("T1w: grey over white matter")),
+    Trait("t1w_fluid", record("T1w: fluid over white matter")),
+    Trait("t1w_unevenness", record("T1w: spread of white matter")),
+    Trait("t1w_sharpness", record("T1w: steepness of edges"), record("per mm")),
+    Trait("t1w_bright", record("T1w: share brighter than white matter")),
+    Trait("flair_grey", record("FLAIR: grey over white matter")),
+    Trait("flair_fluid", record("FLAIR: fluid over white matter")),
+    Trait("flair_unevenness", record("FLAIR: spread of white matter")),
+    Trait("flair_sharpness", record("FLAIR: steepness of edges"), record("per mm")),
+    Trait("template_dice", record("Overlap of the brain with the template’s")),
+    Trait("template_correlation", record("Correlation of T1w and template")),
+    Trait("pair_information", record("Mutual information of FLAIR and T1w")),
+    Trait("head_scale", record("Template’s volume over the brain’s")),
 )
 """In the order of a report."""
 

@@ -11,8 +11,9 @@ import math
 from dlb_core.input_statistics import TRAITS, input_statistics
 from dlb_core.preprocessing.steps import PreprocessedCase
 from dlb_core.report.document import CheckStatus, InputTrait, InputTrust, QualityCheck
+from dlb_core.report.language import record
 
-REFERENCE = (
+REFERENCE = record(
     "six real pairs (two data sets, five people) and simulated ones, and the contrasts that "
     "training draws from"
 )
@@ -87,12 +88,14 @@ def trust_check(trust: InputTrust) -> QualityCheck:
     outside = [trait.title for trait in trust.traits if trait.deviation != 0]
     return QualityCheck(
         name="input_trust",
-        title="Input is like what this was tried on",
+        title=record("Input is like what this was tried on"),
         status=CheckStatus.WARN if outside else CheckStatus.PASS,
         value=trust.deviation,
-        unit="widths outside",
-        threshold=f"0 (strange > {FAR:g})",
-        message=f"Unlike the references: {'; '.join(outside)}. Errors there are unknown."
+        unit=record("widths outside"),
+        threshold=record("0 (strange > {far})", far=f"{FAR:g}"),
+        message=record(
+            "Unlike the references: {traits}. Errors there are unknown.", traits="; ".join(outside)
+        )
         if outside
         else "",
     )

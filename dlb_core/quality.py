@@ -15,6 +15,7 @@ from dlb_core.errors import QualityFailed
 from dlb_core.input_statistics import correlation, normalised_mutual_information
 from dlb_core.preprocessing.steps import NativeImage, PreprocessedCase
 from dlb_core.report.document import CheckStatus, QualityCheck
+from dlb_core.report.language import record
 from dlb_core.template import MNI_GRID, Template, load_template
 from dlb_core.tissue import brain_volume_ml
 from dlb_core.volume import Affine, Grid, Mask
@@ -38,10 +39,16 @@ class _Range:
     def __str__(self) -> str:
         (low, high), (lowest, highest) = self.good, self.usable
         if np.isinf(high):
-            return f">= {low:g} (fail < {lowest:g})"
+            return record(">= {good} (fail < {usable})", good=f"{low:g}", usable=f"{lowest:g}")
         if np.isinf(low):
-            return f"<= {high:g} (fail > {highest:g})"
-        return f"{low:g} to {high:g} (fail outside {lowest:g} to {highest:g})"
+            return record("<= {good} (fail > {usable})", good=f"{high:g}", usable=f"{highest:g}")
+        return record(
+            "{low} to {high} (fail outside {lowest} to {highest})",
+            low=f"{low:g}",
+            high=f"{high:g}",
+            lowest=f"{lowest:g}",
+            highest=f"{highest:g}",
+        )
 
 
 def _at_least(good: float, usable: float) -> _Range:
@@ -128,36 +135,40 @@ def _registration(case: PreprocessedCase, template: Template) -> Iterator[Qualit
     both = case.brain_mask & template.brain_mask
     yield _check(
         "registration_dice",
-        "Overlap of the brain with the template's",
+        record("Overlap of the brain with the template's"),
         _dice_where_seen(case, template.brain_mask),
         _REGISTRATION_DICE,
-        "The registration to the template, or the brain mask, is likely wrong: look at the brain "
-        "mask, and check the image's orientation and that it shows one whole brain.",
+        record(
+            "The registration to the template, or the brain mask, is likely wrong: look at the "
+            "brain mask, and check the image's orientation and that it shows one whole brain."
+        ),
     )
     yield _check(
         "registration_similarity",
-        "Correlation of the T1w with the template",
+        record("Correlation of the T1w with the template"),
         correlation(case.t1w[both], template.t1w[both]),
         _TEMPLATE_CORRELATION,
-        "The T1w does not look like the template after registration: check that it is a "
-        "T1-weighted image and look at the preprocessed T1w.",
+        record(
+            "The T1w does not look like the template after registration: check that it is a "
+            "T1-weighted image and look at the preprocessed T1w."
+        ),
     )
     yield _check(
         "flair_alignment",
-        "Mutual information of FLAIR and T1w",
+        record("Mutual information of FLAIR and T1w"),
         normalised_mutual_information(case.t1w[both], case.flair[both]) if both.any() else 1.0,
         _FLAIR_T1W_NMI,
-        "FLAIR and T1w are likely not aligned: check that both show the same person.",
+        record("FLAIR and T1w are likely not aligned: check that both show the same person."),
     )
 
 
 def _brain_volume(t1w: NativeImage) -> QualityCheck:
     return _check(
         "brain_volume",
-        "Brain volume",
+        record("Brain volume"),
         brain_volume_ml(t1w.brain_mask, t1w.grid),
         _BRAIN_VOLUME_ML,
-        "The brain mask is likely wrong or the brain cut off: look at the brain mask.",
+        record("The brain mask is likely wrong or the brain cut off: look at the brain mask."),
         unit="ml",
     )
 
@@ -168,35 +179,40 @@ def _acquisition(
     suffix = role.lower()
     yield _check(
         f"resolution_{suffix}",
-        f"{role}: longest voxel edge",
+        record("{role}: longest voxel edge", role=role),
         max(image.grid.voxel_sizes),
         _VOXEL_SIZE_MM,
-        f"The {role}'s slices are thick: small lesions will be missed.",
+        record("The {role}'s slices are thick: small lesions will be missed.", role=role),
         unit="mm",
     )
     yield _check(
         f"coverage_{suffix}",
-        f"{role}: share of the brain within the field of view",
+        record("{role}: share of the brain within the field of view", role=role),
         coverage(image.grid, to_mni, template.brain_mask),
         _COVERAGE,
-        f"Part of the brain lies outside the {role}: lesions there cannot be found.",
+        record(
+            "Part of the brain lies outside the {role}: lesions there cannot be found.", role=role
+        ),
     )
     yield _check(
         f"snr_{suffix}",
-        f"{role}: white matter over noise",
+        record("{role}: white matter over noise", role=role),
         image.white_matter.value / image.noise if image.noise > 0 else np.inf,
         _SNR,
-        f"The {role} is noisy: expect false and missed lesions.",
+        record("The {role} is noisy: expect false and missed lesions.", role=role),
     )
     yield QualityCheck(
         name=f"white_matter_{suffix}",
-        title=f"{role}: white matter's intensity is clear",
+        title=record("{role}: white matter's intensity is clear", role=role),
         status=CheckStatus.WARN if image.white_matter.ambiguous else CheckStatus.PASS,
         value=round(image.white_matter.value, 3),
-        threshold="one peak (warn: two of similar height)",
+        threshold=record("one peak (warn: two of similar height)"),
         message=(
-            f"The {role}'s white matter has two intensity peaks (strong shading, extensive "
-            "disease or misregistration): look at the preprocessed image."
+            record(
+                "The {role}'s white matter has two intensity peaks (strong shading, extensive "
+                "disease or misregistration): look at the preprocessed image.",
+                role=role,
+            )
             if image.white_matter.ambiguous
             else ""
         ),
@@ -209,18 +225,20 @@ def _contrast(case: PreprocessedCase, template: Template) -> Iterator[QualityChe
     fluid &= (template.grey_matter < 0.1) & (template.white_matter < 0.1)
     yield _check(
         "contrast_order",
-        "Grey over white matter, FLAIR minus T1w",
+        record("Grey over white matter, FLAIR minus T1w"),
         # White matter is at 1 in both. Grey matter is darker than it in T1w, brighter in FLAIR.
         _median(case.flair[grey]) - _median(case.t1w[grey]),
         _CONTRAST_ORDER,
-        "T1w and FLAIR look swapped, or are the same image: check which file is which.",
+        record("T1w and FLAIR look swapped, or are the same image: check which file is which."),
     )
     yield _check(
         "flair_fluid",
-        "FLAIR: fluid over white matter",
+        record("FLAIR: fluid over white matter"),
         _median(case.flair[fluid]),
         _FLAIR_CSF,
-        "Fluid is not dark in the FLAIR: check that it is a FLAIR and not a T2-weighted image.",
+        record(
+            "Fluid is not dark in the FLAIR: check that it is a FLAIR and not a T2-weighted image."
+        ),
     )
 
 

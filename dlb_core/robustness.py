@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from dlb_core.metrics import dice
 from dlb_core.report.document import AlteredRun, Robustness
+from dlb_core.report.language import record
 from dlb_core.tissue import MM3_PER_ML
 from dlb_core.volume import Mask
 
@@ -50,9 +51,11 @@ def _contrast(image: Image) -> Image:
 
 
 ALTERATIONS = (
-    Alteration("blur", f"blurred (Gaussian, {BLUR_SIGMA_MM:g} mm)", _blur),
-    Alteration("slices", f"axial slices of {SLICE_MM} mm", _thick_slices),
-    Alteration("contrast", f"weaker contrast (power of {GAMMA:g})", _contrast),
+    Alteration("blur", record("blurred (Gaussian, {mm} mm)", mm=f"{BLUR_SIGMA_MM:g}"), _blur),
+    Alteration("slices", record("axial slices of {mm} mm", mm=SLICE_MM), _thick_slices),
+    Alteration(
+        "contrast", record("weaker contrast (power of {gamma})", gamma=f"{GAMMA:g}"), _contrast
+    ),
 )
 
 

@@ -15,8 +15,18 @@ from dlb_core.longitudinal.changes import CHANGED
 from dlb_core.longitudinal.compare import Compared
 from dlb_core.longitudinal.space import HALF_WAY_GRID
 from dlb_core.report.figures import FLAIR_WHITE
+from dlb_core.report.language import say, say_count
 from dlb_core.report.pictures import Picture, Pixels, encode, grey_levels, outline
-from dlb_core.report.planes import VIEWS, Plane, Window, brain_window, cut
+from dlb_core.report.planes import (
+    VIEWS,
+    Plane,
+    Window,
+    brain_window,
+    coordinate,
+    cut,
+    plane_name,
+    sides,
+)
 from dlb_core.report.slices import choose_slices, lesion_areas
 from dlb_core.report.tags import place_tags
 from dlb_core.volume import Mask
@@ -96,23 +106,27 @@ class _Scene:
             for image in (pair.first, pair.second, pair.mean)
         ]
         difference = cut(self._compared.evidence.difference, plane, index, window)
-        where = coordinate(plane, index)
-        said = f"{len(numbers)} changes outlined" if numbers else "no change outlined"
+        place = coordinate(plane, _world_mm(plane, index))
         shown = (
-            ("first visit", f"{where}, first", greys[0]),
-            ("second visit", f"{where}, second", greys[1]),
-            ("difference in colour", f"{where}, difference", coloured(greys[2], difference)),
+            (say("first visit"), say("{place}, first", place=place), greys[0]),
+            (say("second visit"), say("{place}, second", place=place), greys[1]),
+            (
+                say("difference in colour"),
+                say("{place}, difference", place=place),
+                coloured(greys[2], difference),
+            ),
         )
+        left, right = sides(plane)
         first, second, third = (
             Picture(
                 jpeg=encode(pixels),
                 width=pixels.shape[1],
                 height=pixels.shape[0],
                 polygons=outline(section > 0),
-                left=VIEWS[plane].left,
-                right=VIEWS[plane].right,
+                left=left,
+                right=right,
                 caption=caption,
-                alt=f"FLAIR, {name}, {plane} slice at {where}: {said}.",
+                alt=_slice_words(len(numbers), name=name, plane=plane_name(plane), place=place),
                 marks=marks if n == 1 else (),
             )
             for n, (name, caption, pixels) in enumerate(shown)
@@ -135,11 +149,27 @@ def coloured(grey: Pixels, difference: NDArray[np.floating[Any]]) -> Pixels:
     return np.asarray(np.rint(mixed), dtype=np.uint8)
 
 
-def coordinate(plane: Plane, index: int) -> str:
+def _slice_words(count: int, *, name: str, plane: str, place: str) -> str:
+    if count == 0:
+        return say(
+            "FLAIR, {name}, {plane} slice at {place}: no change outlined.",
+            name=name,
+            plane=plane,
+            place=place,
+        )
+    return say_count(
+        "FLAIR, {name}, {plane} slice at {place}: {count} change outlined.",
+        "FLAIR, {name}, {plane} slice at {place}: {count} changes outlined.",
+        count,
+        name=name,
+        plane=plane,
+        place=place,
+    )
+
+
+def _world_mm(plane: Plane, index: int) -> int:
     """Where a slice lies in the half-way space."""
-    view = VIEWS[plane]
-    mm = round(float(HALF_WAY_GRID.affine[view.axis, 3] + index))
-    return f"{view.coordinate} = {mm:+d} mm".replace("-", "−").replace("+0 ", "0 ")
+    return round(float(HALF_WAY_GRID.affine[VIEWS[plane].axis, 3] + index))
 
 
 def _shown(scene: _Scene) -> list[int]:

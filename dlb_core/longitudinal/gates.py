@@ -11,6 +11,7 @@ from dlb_core.errors import QualityFailed
 from dlb_core.longitudinal.limits import MODEL_SHA256
 from dlb_core.longitudinal.visit import Visit
 from dlb_core.report.document import CheckStatus, QualityCheck
+from dlb_core.report.language import record
 
 VOXEL_RATIO = 1.25, 2.0
 """Largest ratio of the FLAIRs' voxel sizes that passes, and that only warns."""
@@ -34,35 +35,41 @@ def check_images(
     return (
         _at_most(
             "registration",
-            "Registration there and back",
+            record("Registration there and back"),
             disagreement_mm,
             DISAGREEMENT_MM,
-            "The two visits do not align: look at the slices before trusting any change.",
+            record("The two visits do not align: look at the slices before trusting any change."),
             unit="mm",
         ),
         _check(
             "same_head",
-            "Brains overlap (Dice)",
+            record("Brains overlap (Dice)"),
             round(brain_dice, 4),
             brain_dice >= BRAIN_DICE[0],
             brain_dice >= BRAIN_DICE[1],
-            f">= {BRAIN_DICE[0]:g} (fail < {BRAIN_DICE[1]:g})",
-            "The brains do not cover one another: are these two visits of one person?",
+            record(
+                ">= {good} (fail < {usable})",
+                good=f"{BRAIN_DICE[0]:g}",
+                usable=f"{BRAIN_DICE[1]:g}",
+            ),
+            record("The brains do not cover one another: are these two visits of one person?"),
         ),
         _at_most(
             "sensitivity",
-            "FLAIR sensitivity, difference",
+            record("FLAIR sensitivity, difference"),
             field_sd,
             FIELD_SD,
-            "The two FLAIRs are lit very differently, as by another scanner or coil.",
+            record("The two FLAIRs are lit very differently, as by another scanner or coil."),
         ),
         _at_most(
             "difference_noise",
-            "FLAIR difference, noise over white matter",
+            record("FLAIR difference, noise over white matter"),
             noise,
             NOISE,
-            "The two FLAIRs differ everywhere, as by another scanner or sequence: small changes "
-            "will be missed.",
+            record(
+                "The two FLAIRs differ everywhere, as by another scanner or sequence: small "
+                "changes will be missed."
+            ),
         ),
     )
 
@@ -85,42 +92,46 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
     one, other = first.report.model.sha256, second.report.model.sha256
     yield _check(
         "model",
-        "Same networks at both visits",
+        record("Same networks at both visits"),
         None,
         one == other,
         False,
-        "one digest",
-        "The visits were segmented by different networks: segment the earlier one again.",
+        record("one digest"),
+        record("The visits were segmented by different networks: segment the earlier one again."),
     )
     yield _check(
         "limits",
-        "Limits of noise measured with these networks",
+        record("Limits of noise measured with these networks"),
         None,
         one == MODEL_SHA256,
         True,
-        "one digest",
-        "The smallest detectable change was measured with other networks: run "
-        "benchmarks/bench_longitudinal.py with these.",
+        record("one digest"),
+        record(
+            "The smallest detectable change was measured with other networks: run "
+            "benchmarks/bench_longitudinal.py with these."
+        ),
     )
     yield _resolution(first, second)
     yield _protocol(first, second)
     yield _check(
         "two_scans",
-        "Two different FLAIR scans",
+        record("Two different FLAIR scans"),
         None,
         first.input("FLAIR").sha256 != second.input("FLAIR").sha256,
         True,
-        "two digests",
-        "Both visits hold the same FLAIR file.",
+        record("two digests"),
+        record("Both visits hold the same FLAIR file."),
     )
     volumes = [visit.report.totals.brain_volume_ml for visit in (first, second)]
     yield _at_most(
         "brain_volume",
-        "Brain volume, difference",
+        record("Brain volume, difference"),
         100 * abs(volumes[1] - volumes[0]) / max(*volumes, 1e-6),
         BRAIN_CHANGE_PERCENT,
-        "The brain's volume differs by more than disease explains: are these two visits of one "
-        "person, and both brains whole?",
+        record(
+            "The brain's volume differs by more than disease explains: are these two visits of one "
+            "person, and both brains whole?"
+        ),
         unit="%",
     )
     doubts = sum(
@@ -130,12 +141,12 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
     )
     yield _check(
         "single_visits",
-        "Quality checks of the single visits with a remark",
+        record("Quality checks of the single visits with a remark"),
         float(doubts),
         doubts == 0,
         True,
-        "none",
-        "See the single visits' own reports.",
+        record("none"),
+        record("See the single visits' own reports."),
     )
 
 
@@ -144,10 +155,12 @@ def _resolution(first: Visit, second: Visit) -> QualityCheck:
     ratio = max(max(a / b, b / a) for a, b in zip(*sizes, strict=True))
     return _at_most(
         "resolution",
-        "FLAIR voxel sizes, largest ratio",
+        record("FLAIR voxel sizes, largest ratio"),
         ratio,
         VOXEL_RATIO,
-        "The FLAIRs differ in resolution. Both were blurred to one, which hides small changes.",
+        record(
+            "The FLAIRs differ in resolution. Both were blurred to one, which hides small changes."
+        ),
     )
 
 
@@ -165,12 +178,14 @@ def _protocol(first: Visit, second: Visit) -> QualityCheck:
     )
     return _check(
         "protocol",
-        "Same matrix and voxels at both visits",
+        record("Same matrix and voxels at both visits"),
         None,
         same,
         True,
-        "both images alike",
-        "Another protocol, perhaps another scanner: volumes of unchanged lesions may differ.",
+        record("both images alike"),
+        record(
+            "Another protocol, perhaps another scanner: volumes of unchanged lesions may differ."
+        ),
     )
 
 
@@ -183,7 +198,7 @@ def _at_most(
     *,
     unit: str = "",
 ) -> QualityCheck:
-    asked = f"<= {limits[0]:g} (fail > {limits[1]:g})"
+    asked = record("<= {good} (fail > {usable})", good=f"{limits[0]:g}", usable=f"{limits[1]:g}")
     good, usable = value <= limits[0], value <= limits[1]
     return _check(name, title, round(value, 4), good, usable, asked, message, unit=unit)
 

@@ -9,6 +9,7 @@ from reportlab.lib.units import mm
 from dlb_core.longitudinal.content import ChangeContent
 from dlb_core.longitudinal.figures import ChangeFigures, Triple
 from dlb_core.report.content import Section
+from dlb_core.report.language import say_count
 from dlb_core.report.parts import (
     CHECK_WIDTHS,
     GAP,
@@ -63,7 +64,10 @@ def render_change_pdf(content: ChangeContent, figures: ChangeFigures) -> bytes:
         write_footer(sheet, content)
 
     sheet = Sheet(
-        title=f"{content.kicker} – {content.title}", subject=content.headline, on_page=footer
+        title=f"{content.kicker} – {content.title}",
+        subject=content.headline,
+        language=content.language,
+        on_page=footer,
     )
     _head(sheet, content)
     _result(sheet, content)
@@ -163,7 +167,12 @@ def _lesions(sheet: Sheet, content: ChangeContent) -> None:
     sheet.y -= 4
     left_out = len(content.rows) - len(rows)
     if left_out:
-        sheet.write(f"And {left_out} more: see lesions-change.csv.", Style(6.6, is_bold=True))
+        more = say_count(
+            "And {count} more: see lesions-change.csv.",
+            "And {count} more: see lesions-change.csv.",
+            left_out,
+        )
+        sheet.write(more, Style(6.6, is_bold=True))
         sheet.y -= 2
     sheet.write(content.lesions.remark, NOTE)
     sheet.y -= GAP

@@ -1,54 +1,77 @@
-"""What a comparison says, for whichever form it takes. All its sentences are here."""
+"""What a comparison says, for whichever form it takes. All its sentences are here.
+
+Every text passes through `dlb_core.report.language`, which says it in the reader's language.
+"""
 
 from dlb_core.longitudinal.changes import CHANGED
 from dlb_core.longitudinal.content import ChangeContent, ChangeRow, FateRow
 from dlb_core.longitudinal.document import ChangeStatus, Comparison, LesionChange
 from dlb_core.report import wording
-from dlb_core.report.content import CheckRow, Column, Fact, Section
-from dlb_core.report.document import CheckStatus, QualityCheck
+from dlb_core.report.content import Column, Fact, Section
+from dlb_core.report.document import CheckStatus
+from dlb_core.report.language import mark, say, say_count, spoken, written
 
 NAMES = {
-    ChangeStatus.NEW: "New",
-    ChangeStatus.ENLARGING: "Enlarging",
-    ChangeStatus.MERGED: "Merged",
-    ChangeStatus.SPLIT: "Split",
-    ChangeStatus.SHRINKING: "Shrinking",
-    ChangeStatus.RESOLVED: "Resolved",
-    ChangeStatus.STABLE: "Stable",
-    ChangeStatus.UNCONFIRMED: "Unconfirmed",
+    ChangeStatus.NEW: mark("New"),
+    ChangeStatus.ENLARGING: mark("Enlarging"),
+    ChangeStatus.MERGED: mark("Merged"),
+    ChangeStatus.SPLIT: mark("Split"),
+    ChangeStatus.SHRINKING: mark("Shrinking"),
+    ChangeStatus.RESOLVED: mark("Resolved"),
+    ChangeStatus.STABLE: mark("Stable"),
+    ChangeStatus.UNCONFIRMED: mark("Unconfirmed"),
 }
 RULES = {
-    ChangeStatus.NEW: "not there at the first visit",
-    ChangeStatus.ENLARGING: "grew by more than noise can",
-    ChangeStatus.MERGED: "several became fewer",
-    ChangeStatus.SPLIT: "one became several",
-    ChangeStatus.SHRINKING: "shrank by more than noise can",
-    ChangeStatus.RESOLVED: "no longer there at the second visit",
-    ChangeStatus.STABLE: "there at both visits, change within noise",
-    ChangeStatus.UNCONFIRMED: "at one visit only, smaller than what noise can make",
+    ChangeStatus.NEW: mark("not there at the first visit"),
+    ChangeStatus.ENLARGING: mark("grew by more than noise can"),
+    ChangeStatus.MERGED: mark("several became fewer"),
+    ChangeStatus.SPLIT: mark("one became several"),
+    ChangeStatus.SHRINKING: mark("shrank by more than noise can"),
+    ChangeStatus.RESOLVED: mark("no longer there at the second visit"),
+    ChangeStatus.STABLE: mark("there at both visits, change within noise"),
+    ChangeStatus.UNCONFIRMED: mark("at one visit only, smaller than what noise can make"),
 }
+WORDS = {
+    ChangeStatus.NEW: mark("new"),
+    ChangeStatus.ENLARGING: mark("enlarging"),
+    ChangeStatus.MERGED: mark("merged"),
+    ChangeStatus.SPLIT: mark("split"),
+    ChangeStatus.SHRINKING: mark("shrinking"),
+    ChangeStatus.RESOLVED: mark("resolved"),
+    ChangeStatus.STABLE: mark("stable"),
+    ChangeStatus.UNCONFIRMED: mark("unconfirmed"),
+}
+"""Within a line."""
 COLUMNS = (
-    Column("No."),
-    Column("What", is_number=False),
-    Column("Location", is_number=False),
-    Column("Side", is_number=False),
-    Column("First", "mm³"),
-    Column("Second", "mm³"),
-    Column("Change", "mm³"),
-    Column("By agreement", "mm³"),
-    Column("Smallest told", "mm³"),
-    Column("FLAIR", "%"),
-    Column("Numbers in the reports", "first → second", is_number=False),
+    Column(mark("No.")),
+    Column(mark("What"), is_number=False),
+    Column(mark("Location"), is_number=False),
+    Column(mark("Side"), is_number=False),
+    Column(mark("First"), "mm³"),
+    Column(mark("Second"), "mm³"),
+    Column(mark("Change"), "mm³"),
+    Column(mark("By agreement"), "mm³"),
+    Column(mark("Smallest told"), "mm³"),
+    Column(mark("FLAIR"), "%"),
+    Column(mark("Numbers in the reports"), mark("first → second"), is_number=False),
 )
 LIMITS = (
-    "It compares what looks like white-matter lesions in FLAIR. It does not tell active from "
-    "inactive disease, and sees nothing of contrast enhancement.",
-    "Lesions smaller than the limit, cortical and spinal ones are not followed.",
-    "A change of scanner or sequence between the visits can hide changes or feign them; the "
-    "checks see only part of it.",
-    "Swelling or shrinkage of the whole brain is not corrected for: the registration is rigid.",
-    "A new lesion that touches an old one counts as enlarging, or as merged where it joins "
-    "several; as new only where the old ones are less than a tenth of it.",
+    mark(
+        "It compares what looks like white-matter lesions in FLAIR. It does not tell active from "
+        "inactive disease, and sees nothing of contrast enhancement."
+    ),
+    mark("Lesions smaller than the limit, cortical and spinal ones are not followed."),
+    mark(
+        "A change of scanner or sequence between the visits can hide changes or feign them; the "
+        "checks see only part of it."
+    ),
+    mark(
+        "Swelling or shrinkage of the whole brain is not corrected for: the registration is rigid."
+    ),
+    mark(
+        "A new lesion that touches an old one counts as enlarging, or as merged where it joins "
+        "several; as new only where the old ones are less than a tenth of it."
+    ),
 )
 
 
@@ -64,11 +87,12 @@ def write_change_content(comparison: Comparison, unseen: int) -> ChangeContent:
     status, checks = wording.quality_headline(comparison.quality)
     changed = _changed(comparison)
     return ChangeContent(
-        kicker="Multiple sclerosis lesions, two visits compared",
-        title=comparison.label or "Unlabelled comparison",
+        language=spoken().code,
+        kicker=say("Multiple sclerosis lesions, two visits compared"),
+        title=comparison.label or say("Unlabelled comparison"),
         identity=_identity(comparison),
-        research_title="Research use only.",
-        research=comparison.research_use.replace("For research use only. ", ""),
+        research_title=say("Research use only."),
+        research=wording.research_use(comparison.research_use),
         headline=headline(comparison),
         summary=_summary(comparison),
         key_figures=_key_figures(comparison),
@@ -76,32 +100,37 @@ def write_change_content(comparison: Comparison, unseen: int) -> ChangeContent:
         quality_symbol=wording.STATUS_SYMBOLS[status],
         quality_headline=checks,
         nothing=() if changed else _nothing(comparison),
-        fates=Section("What became of the lesions", "", _seen_once(comparison)),
-        fate_columns=("Lesions", "Number", "First → second, ml"),
+        fates=Section(say("What became of the lesions"), "", _seen_once(comparison)),
+        fate_columns=(say("Lesions"), say("Number"), say("First → second, ml")),
         fate_rows=tuple(_fate_row(comparison, fate) for fate in NAMES),
         slices=_slices(bool(changed), unseen),
-        pictures=("First visit", "Second visit", "Difference"),
+        pictures=(say("First visit"), say("Second visit"), say("Difference")),
         largest=Section(
-            "Largest change",
-            "Closer, in the three planes that hold most of it: axial, coronal, sagittal.",
+            say("Largest change"),
+            say("Closer, in the three planes that hold most of it: axial, coronal, sagittal."),
         ),
-        lesions=Section("Lesions", "What changed first, then by size.", _remark()),
-        columns=COLUMNS,
+        lesions=Section(say("Lesions"), say("What changed first, then by size."), _remark()),
+        columns=tuple(Column(say(each.name), say(each.unit), each.is_number) for each in COLUMNS),
         rows=tuple(
             ChangeRow(_cells(change), change.status in CHANGED) for change in comparison.lesions
         ),
-        quality=Section("Checks", f"{checks}."),
-        check_columns=("Outcome", "Check", "Measured", "Asked for"),
-        checks=tuple(_check_row(check) for check in comparison.quality),
-        method=Section("How this was made"),
+        quality=Section(say("Checks"), f"{checks}."),
+        check_columns=wording.check_columns(),
+        checks=tuple(wording.check_row(check) for check in comparison.quality),
+        method=Section(say("How this was made")),
         method_paragraphs=_method(comparison),
-        limits=Section("What it cannot tell"),
-        limit_points=LIMITS,
-        source="Half-way space: Reuter et al., NeuroImage 61 (2012) 1402-1418. Segmentation: "
-        "Kamraoui et al., Medical Image Analysis 76 (2022) 102312.",
-        fine_print=f"Model manifest SHA-256 {comparison.second.model.sha256} · comparison schema "
-        f"{comparison.schema_version} · the numbers for programs: comparison.json, "
-        "lesions-change.csv",
+        limits=Section(say("What it cannot tell")),
+        limit_points=tuple(say(limit) for limit in LIMITS),
+        source=say(
+            "Half-way space: Reuter et al., NeuroImage 61 (2012) 1402-1418. Segmentation: "
+            "Kamraoui et al., Medical Image Analysis 76 (2022) 102312."
+        ),
+        fine_print=say(
+            "Model manifest SHA-256 {sha256} · comparison schema {schema} · the numbers for "
+            "programs: comparison.json, lesions-change.csv",
+            sha256=comparison.second.model.sha256,
+            schema=comparison.schema_version,
+        ),
     )
 
 
@@ -109,11 +138,11 @@ def headline(comparison: Comparison) -> str:
     """The result in one line."""
     totals = comparison.totals
     parts = [
-        f"{wording.number(getattr(totals, status.value))} {status.value}"
+        f"{wording.number(getattr(totals, status.value))} {say(WORDS[status])}"
         for status in NAMES
         if status in CHANGED and getattr(totals, status.value)
     ]
-    return ", ".join(parts) if parts else "No change found"
+    return ", ".join(parts) if parts else say("No change found")
 
 
 def _changed(comparison: Comparison) -> list[LesionChange]:
@@ -122,17 +151,20 @@ def _changed(comparison: Comparison) -> list[LesionChange]:
 
 def _summary(comparison: Comparison) -> str:
     totals = comparison.totals
-    volumes = (
-        f"Decided together, the lesions measure "
-        f"{wording.millilitres(comparison.first.joint_lesion_volume_ml)} ml at the first visit "
-        f"and {wording.millilitres(comparison.second.joint_lesion_volume_ml)} ml at the second."
+    volumes = say(
+        "Decided together, the lesions measure {first} ml at the first visit and {second} ml at "
+        "the second.",
+        first=wording.millilitres(comparison.first.joint_lesion_volume_ml),
+        second=wording.millilitres(comparison.second.joint_lesion_volume_ml),
     )
     if not _changed(comparison):
-        return f"No lesion changed by more than noise can. {volumes}"
-    return (
-        f"{volumes} In lesions that changed, {wording.hundredths(totals.gained_ml)} ml were gained "
-        f"and {wording.hundredths(totals.lost_ml)} ml lost."
+        return f"{say('No lesion changed by more than noise can.')} {volumes}"
+    moved = say(
+        "In lesions that changed, {gained} ml were gained and {lost} ml lost.",
+        gained=wording.hundredths(totals.gained_ml),
+        lost=wording.hundredths(totals.lost_ml),
     )
+    return f"{volumes} {moved}"
 
 
 def _key_figures(comparison: Comparison) -> tuple[Fact, ...]:
@@ -141,19 +173,21 @@ def _key_figures(comparison: Comparison) -> tuple[Fact, ...]:
     waned = totals.shrinking + totals.split
     return (
         Fact(
-            "New", wording.number(totals.new), remark=f"{wording.number(totals.resolved)} resolved"
+            say("New"),
+            wording.number(totals.new),
+            remark=say_count("{count} resolved", "{count} resolved", totals.resolved),
         ),
         Fact(
-            "Enlarging or merged",
+            say("Enlarging or merged"),
             wording.number(grown),
-            remark=f"{wording.number(waned)} shrinking or split",
+            remark=say_count("{count} shrinking or split", "{count} shrinking or split", waned),
         ),
-        Fact("Stable", wording.number(totals.stable)),
+        Fact(say("Stable"), wording.number(totals.stable)),
         Fact(
-            "Volume change",
+            say("Volume change"),
             _signed(totals.change_ml, 2),
             "ml",
-            f"smallest told: {wording.hundredths(totals.smallest_detectable_ml)} ml",
+            say("smallest told: {ml} ml", ml=wording.hundredths(totals.smallest_detectable_ml)),
         ),
     )
 
@@ -163,41 +197,56 @@ def _identity(comparison: Comparison) -> tuple[Fact, ...]:
     visits = [
         Fact(
             name,
-            visit.label or "unlabelled",
-            remark=f"{wording.number(visit.lesion_count)} lesions by itself, FLAIR "
-            f"{' × '.join(f'{size:.2g}' for size in visit.flair_voxel_mm)} mm",
+            visit.label or say("unlabelled"),
+            remark=say_count(
+                "{count} lesion by itself, FLAIR {voxels} mm",
+                "{count} lesions by itself, FLAIR {voxels} mm",
+                visit.lesion_count,
+                voxels=" × ".join(written(f"{size:.2g}") for size in visit.flair_voxel_mm),
+            ),
         )
-        for name, visit in (("First visit", comparison.first), ("Second visit", comparison.second))
+        for name, visit in (
+            (say("First visit"), comparison.first),
+            (say("Second visit"), comparison.second),
+        )
     ]
     day, time = wording.day_and_time(comparison.created)
     return (
-        Fact("Comparison made", day, remark=time),
+        Fact(say("Comparison made"), day, remark=time),
         *visits,
-        Fact("Software", "DeepLesionBrain Service", remark=comparison.software_version),
-        Fact("Model", f"{model.name} {model.version}", remark=model.sha256[:12]),
+        Fact(say("Software"), "DeepLesionBrain Service", remark=comparison.software_version),
+        Fact(say("Model"), f"{model.name} {model.version}", remark=model.sha256[:12]),
     )
 
 
 def _nothing(comparison: Comparison) -> tuple[str, ...]:
-    smallest = wording.measured(comparison.rules.limit_floor_mm3)
     return (
-        "No change found",
-        "Both visits were brought together, and no lesion is new, gone, larger or smaller by more "
-        f"than noise can make, which is {smallest} mm³ for the smallest ones. This is a result, "
-        "not an error: the change mask exists and is empty.",
-        "Please look at the slices and the checks before relying on it.",
+        say("No change found"),
+        say(
+            "Both visits were brought together, and no lesion is new, gone, larger or smaller by "
+            "more than noise can make, which is {smallest} mm³ for the smallest ones. This is a "
+            "result, not an error: the change mask exists and is empty.",
+            smallest=wording.measured(comparison.rules.limit_floor_mm3),
+        ),
+        say("Please look at the slices and the checks before relying on it."),
     )
 
 
 def _seen_once(comparison: Comparison) -> str:
     first, second = comparison.first, comparison.second
-    return (
-        f"By itself, the first visit has {wording.number(first.lesion_count)} lesions and the "
-        f"second {wording.number(second.lesion_count)}. Of these, "
-        f"{wording.number(first.seen_once_count)} and {wording.number(second.seen_once_count)} "
-        "were seen at that visit only, though the FLAIRs do not differ there. They are taken for "
-        "the networks’ noise and are no change."
+    by_itself = say_count(
+        "By itself, the first visit has {count} lesion and the second {second}.",
+        "By itself, the first visit has {count} lesions and the second {second}.",
+        first.lesion_count,
+        second=wording.number(second.lesion_count),
     )
+    once = say(
+        "Of these, {first} and {second} were seen at that visit only, though the FLAIRs do not "
+        "differ there. They are taken for the networks’ noise and are no change.",
+        first=wording.number(first.seen_once_count),
+        second=wording.number(second.seen_once_count),
+    )
+    return f"{by_itself} {once}"
 
 
 def _fate_row(comparison: Comparison, fate: ChangeStatus) -> FateRow:
@@ -207,8 +256,8 @@ def _fate_row(comparison: Comparison, fate: ChangeStatus) -> FateRow:
         for name in ("volume_first_mm3", "volume_second_mm3")
     )
     return FateRow(
-        name=NAMES[fate],
-        rule=RULES[fate],
+        name=say(NAMES[fate]),
+        rule=say(RULES[fate]),
         count=wording.number(len(rows)),
         volume=f"{wording.hundredths(first)} → {wording.hundredths(second)}" if rows else "–",
         is_change=fate in CHANGED and bool(rows),
@@ -216,24 +265,34 @@ def _fate_row(comparison: Comparison, fate: ChangeStatus) -> FateRow:
 
 
 def _slices(changed: bool, unseen: int) -> Section:
-    convention = (
+    title = say("Both visits, slice by slice")
+    convention = say(
         "Radiological convention: the patient’s right (R) is on the left. Coordinates are those of "
         "the half-way space. Difference: orange grew brighter, blue darker, from the first visit "
         "to the second."
     )
     if not changed:
-        text = "Axial slices spread over the brain. Nothing is outlined, since nothing changed."
-        return Section("Both visits, slice by slice", f"{text} {convention}")
-    which = "every change" if unseen == 0 else f"all changes but {wording.number(unseen)}"
-    text = (
-        f"Axial slices that pass through {which}, from the top of the head down. Outlined: what "
-        "was gained or lost, with its number in the table."
+        text = say(
+            "Axial slices spread over the brain. Nothing is outlined, since nothing changed."
+        )
+        return Section(title, f"{text} {convention}")
+    which = (
+        say("Axial slices that pass through every change, from the top of the head down.")
+        if unseen == 0
+        else say_count(
+            "Axial slices that pass through all changes but {count}, from the top of the head "
+            "down.",
+            "Axial slices that pass through all changes but {count}, from the top of the head "
+            "down.",
+            unseen,
+        )
     )
-    return Section("Both visits, slice by slice", f"{text} {convention}")
+    outlined = say("Outlined: what was gained or lost, with its number in the table.")
+    return Section(title, f"{which} {outlined} {convention}")
 
 
 def _remark() -> str:
-    return (
+    return say(
         "Volumes are the patient’s own, decided from both visits together. By agreement: the "
         "change at a quarter and at three quarters of the networks’ votes. Smallest told: changes "
         "up to this are not told from noise. FLAIR: mean difference of what changed, in per cent "
@@ -245,13 +304,13 @@ def _cells(change: LesionChange) -> tuple[str, ...]:
     low, high = (_signed(value) for value in (change.change_low_mm3, change.change_high_mm3))
     return (
         wording.number(change.id),
-        change.status.value,
-        wording.SHORT_NAMES[change.location] if change.location else "–",
-        change.side.value if change.side else "–",
+        say(WORDS[change.status]),
+        say(wording.SHORT_NAMES[change.location]) if change.location else "–",
+        say(wording.SIDES[change.side]) if change.side else "–",
         wording.number(change.volume_first_mm3),
         wording.number(change.volume_second_mm3),
         _signed(change.change_mm3),
-        low if low == high else f"{low} to {high}",
+        low if low == high else say("{low} to {high}", low=low, high=high),
         wording.number(change.smallest_detectable_mm3),
         "–" if change.flair_change is None else _signed(100 * change.flair_change),
         f"{_listed(change.lesions_first)} → {_listed(change.lesions_second)}",
@@ -268,39 +327,34 @@ def _signed(value: float, digits: int = 0) -> str:
     return f"+{text}" if round(value, digits) > 0 else text
 
 
-def _check_row(check: QualityCheck) -> CheckRow:
-    return CheckRow(
-        status=check.status,
-        word=wording.STATUS_WORDS[check.status],
-        symbol=wording.STATUS_SYMBOLS[check.status],
-        title=check.title,
-        advice=check.message,
-        measured="–"
-        if check.value is None
-        else f"{wording.measured(check.value)} {check.unit}".strip(),
-        asked=wording.typeset(check.threshold),
-    )
-
-
 def _method(comparison: Comparison) -> tuple[str, ...]:
     rules = comparison.rules
     paragraphs = [
-        "The FLAIRs as sent were registered rigidly to one another, in both directions, and each "
-        "was moved half of the way, so that both are resampled once and alike. Both were scaled "
-        "to white matter and to one sensitivity, and blurred to one resolution.",
-        "Where the FLAIRs do not differ by more than "
-        f"{wording.measured(rules.doubtful_z)} times their noise, both visits get the mean of the "
-        "networks’ votes; "
-        f"where they differ by more than {wording.measured(rules.certain_z)} times and by "
-        f"{wording.number(100 * rules.certain_contrast)} % of white matter, in the direction of "
-        "the votes, each visit keeps its own. So what only the networks’ votes changed is no "
-        "change.",
-        "Lesions of the two visits belong together where they share "
-        f"{wording.number(100 * rules.overlap)} % of the smaller one. A change counts where it is "
-        "larger than what repeated scans without change showed "
-        f"({wording.measured(rules.limit_floor_mm3)} mm³ at least), and has one sign at a quarter, "
-        "half and three quarters of the votes.",
+        say(
+            "The FLAIRs as sent were registered rigidly to one another, in both directions, and "
+            "each was moved half of the way, so that both are resampled once and alike. Both were "
+            "scaled to white matter and to one sensitivity, and blurred to one resolution."
+        ),
+        say(
+            "Where the FLAIRs do not differ by more than {doubtful} times their noise, both visits "
+            "get the mean of the networks’ votes; where they differ by more than {certain} times "
+            "and by {contrast} % of white matter, in the direction of the votes, each visit keeps "
+            "its own. So what only the networks’ votes changed is no change.",
+            doubtful=wording.measured(rules.doubtful_z),
+            certain=wording.measured(rules.certain_z),
+            contrast=wording.number(100 * rules.certain_contrast),
+        ),
+        say(
+            "Lesions of the two visits belong together where they share {overlap} % of the smaller "
+            "one. A change counts where it is larger than what repeated scans without change "
+            "showed ({smallest} mm³ at least), and has one sign at a quarter, half and three "
+            "quarters of the votes.",
+            overlap=wording.number(100 * rules.overlap),
+            smallest=wording.measured(rules.limit_floor_mm3),
+        ),
     ]
     if any(check.status is CheckStatus.FAIL for check in comparison.quality):
-        paragraphs.append("A failed check was overridden: do not trust this without a close look.")
+        paragraphs.append(
+            say("A failed check was overridden: do not trust this without a close look.")
+        )
     return tuple(paragraphs)

@@ -18,6 +18,7 @@ from dlb_core.longitudinal.space import HALF_WAY_GRID
 from dlb_core.longitudinal.statements import write_change_content
 from dlb_core.longitudinal.tables import change_csv
 from dlb_core.nifti import write_volume
+from dlb_core.report.language import ENGLISH, Language, speaking
 from dlb_core.report.render import page_environment
 from dlb_core.resampling import resample
 from dlb_core.volume import Volume
@@ -34,7 +35,7 @@ class ChangeLabel(IntEnum):
     RESOLVED = 4
 
 
-def write_comparison(output: Path, compared: Compared) -> None:
+def write_comparison(output: Path, compared: Compared, language: Language = ENGLISH) -> None:
     """Write all files of a comparison.
 
     Parameters
@@ -42,15 +43,20 @@ def write_comparison(output: Path, compared: Compared) -> None:
     output : Path
         Made if missing; an earlier comparison in it is replaced.
     compared : Compared
+    language : Language
+        Of what people read; what programs read is English.
     """
     files.clear_comparison(output)
-    figures = draw_changes(compared)
-    content = write_change_content(compared.comparison, figures.unseen)
+    with speaking(language):
+        figures = draw_changes(compared)
+        content = write_change_content(compared.comparison, figures.unseen)
+        page = render_change_html(content, figures)
+        printed = render_change_pdf(content, figures)
     _write_images(output, compared)
     write_text(output / files.CHANGE_TABLE, change_csv(compared.comparison.lesions))
-    write_text(output / files.COMPARISON_HTML, render_change_html(content, figures))
+    write_text(output / files.COMPARISON_HTML, page)
     with whole_file(output / files.COMPARISON_PDF) as file:
-        file.write(render_change_pdf(content, figures))
+        file.write(printed)
     document = compared.comparison.model_dump_json(indent=2) + "\n"
     write_text(output / files.COMPARISON_JSON, document)
 

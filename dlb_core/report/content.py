@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dlb_core.report.document import CheckStatus
-from dlb_core.report.wording import SizeClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,19 @@ class Column:
     name: str
     unit: str = ""
     is_number: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SizeClass:
+    """How many lesions are of one size."""
+
+    name: str
+    count: int
+    volume_ml: float
+    volume: str
+    """In ml, in print."""
+    share: float
+    """Of the fullest class, for the bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,8 @@ class Section:
 class Printed:
     """What every report says: of one visit, or of two compared."""
 
+    language: str
+    """BCP 47."""
     kicker: str
     title: str
     identity: tuple[Fact, ...]

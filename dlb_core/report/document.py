@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dlb_core.contracts import Message, SegmentationOptions
+from dlb_core.report.language import record
 
-RESEARCH_USE = (
-    "For research use only. Not a medical device: not for diagnosis or treatment decisions. "
+RESEARCH_TITLE = "For research use only. "
+RESEARCH_USE = RESEARCH_TITLE + record(
+    "Not a medical device: not for diagnosis or treatment decisions. "
     "Every result needs review by a qualified reader."
 )
 

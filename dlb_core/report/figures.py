@@ -13,8 +13,20 @@ from numpy.typing import NDArray
 
 from dlb_core.report.document import Lesion
 from dlb_core.report.glass_brain import GlassView, glass_brain
+from dlb_core.report.language import say, say_count
 from dlb_core.report.pictures import Mark, Picture, Pixels, Polygon, encode, grey_levels, outline
-from dlb_core.report.planes import VIEWS, Plane, Window, brain_window, cut, turn, world_mm
+from dlb_core.report.planes import (
+    VIEWS,
+    Plane,
+    Window,
+    brain_window,
+    coordinate,
+    cut,
+    plane_name,
+    sides,
+    turn,
+    world_mm,
+)
 from dlb_core.report.slices import choose_slices, lesion_areas
 from dlb_core.report.tags import place_tags
 from dlb_core.volume import Mask
@@ -144,14 +156,14 @@ def _slice_picture(
     window = material.window
     lesions = cut(material.labels, plane, index, window)
     pixels = grey_levels(cut(volume, plane, index, window), white)
-    coordinate = _coordinate(plane, index)
+    place = coordinate(plane, world_mm(plane, index))
     count = len(np.unique(lesions[lesions > 0]))
     return _picture(
         pixels,
         plane,
         outlines=outline(lesions > 0),
-        caption=coordinate,
-        alt=f"{name}, {plane} slice at {coordinate}: {_lesions(count)} outlined.",
+        caption=place,
+        alt=_slice_words(count, name=name, plane=plane_name(plane), place=place),
         marks=place_tags(lesions, numbered),
     )
 
@@ -164,13 +176,17 @@ def _agreement_picture(material: Material, white: float, plane: Plane, index: in
     colour = _coloured(agreement)
     opacity = np.clip((agreement - 0.02) / 0.15, 0, 0.85)[..., None]
     pixels = np.rint((1 - opacity) * (0.75 * grey[..., None]) + opacity * colour).astype(np.uint8)
-    coordinate = _coordinate(plane, index)
+    place = coordinate(plane, world_mm(plane, index))
     return _picture(
         pixels,
         plane,
         outlines=outline(cut(material.mask, plane, index, window)),
-        caption=coordinate,
-        alt=f"Agreement of the networks, {plane} slice at {coordinate}, in colour over FLAIR.",
+        caption=place,
+        alt=say(
+            "Agreement of the networks, {plane} slice at {place}, in colour over FLAIR.",
+            plane=plane_name(plane),
+            place=place,
+        ),
     )
 
 
@@ -192,9 +208,15 @@ def _projection(material: Material, plane: Plane) -> Picture:
         pixels,
         plane,
         outlines=outline(lesions),
-        caption=str(plane),
-        alt=f"All lesions of the brain, seen in {plane} projection"
-        + ("." if lesions.any() else ": there are none."),
+        caption=plane_name(plane),
+        alt=(
+            say("All lesions of the brain, seen in {plane} projection.", plane=plane_name(plane))
+            if lesions.any()
+            else say(
+                "All lesions of the brain, seen in {plane} projection: there are none.",
+                plane=plane_name(plane),
+            )
+        ),
     )
 
 
@@ -207,14 +229,14 @@ def _picture(
     alt: str,
     marks: tuple[Mark, ...] = (),
 ) -> Picture:
-    view = VIEWS[plane]
+    left, right = sides(plane)
     return Picture(
         jpeg=encode(pixels),
         width=pixels.shape[1],
         height=pixels.shape[0],
         polygons=outlines,
-        left=view.left,
-        right=view.right,
+        left=left,
+        right=right,
         caption=caption,
         alt=alt,
         marks=marks,
@@ -239,12 +261,19 @@ def _white_level(volume: NDArray[np.float32], brain_mask: Mask) -> float:
     return float(np.percentile(brain, 99.9)) * 1.02 if brain.size else 1.0
 
 
-def _coordinate(plane: Plane, index: int) -> str:
-    mm = world_mm(plane, index)
-    return f"{VIEWS[plane].coordinate} = {mm:+d} mm".replace("-", "−").replace("+0 ", "0 ")
-
-
-def _lesions(count: int) -> str:
+def _slice_words(count: int, *, name: str, plane: str, place: str) -> str:
     if count == 0:
-        return "no lesion"
-    return "1 lesion" if count == 1 else f"{count} lesions"
+        return say(
+            "{name}, {plane} slice at {place}: no lesion outlined.",
+            name=name,
+            plane=plane,
+            place=place,
+        )
+    return say_count(
+        "{name}, {plane} slice at {place}: {count} lesion outlined.",
+        "{name}, {plane} slice at {place}: {count} lesions outlined.",
+        count,
+        name=name,
+        plane=plane,
+        place=place,
+    )

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from dlb_core.location_atlas import location_atlas
 from dlb_core.report.document import Lesion, Location
+from dlb_core.report.language import say
 from dlb_core.report.pictures import Polygon, outline, svg_path
-from dlb_core.report.planes import VIEWS, Plane, Window, turn
+from dlb_core.report.planes import VIEWS, Plane, Window, plane_name, sides, turn
+from dlb_core.report.wording import SHORT_NAMES
 from dlb_core.volume import Mask
 
 TOLERANCE = 0.35
@@ -95,19 +97,23 @@ def _view(
     def seen(mask: Mask) -> tuple[Polygon, ...]:
         return outline(turn(_seen_through(mask, plane), plane, window), TOLERANCE)
 
-    view = VIEWS[plane]
+    left, right = sides(plane)
     height, width = turn(_seen_through(brain_mask, plane), plane, window).shape
-    words = ", ".join(location.value.replace("_", " ") for location in masks) or "none"
+    words = ", ".join(say(SHORT_NAMES[location]) for location in masks) or say("none")
     return GlassView(
         width=width,
         height=height,
         brain=seen(brain_mask),
         landmarks=tuple(polygon for mask in landmarks for polygon in seen(mask)),
         shapes=tuple(Shape(SHADES[location], seen(mask)) for location, mask in masks.items()),
-        left=view.left,
-        right=view.right,
-        caption=str(plane),
-        alt=f"Lesions seen through the brain, {plane} view, shaded by class: {words}.",
+        left=left,
+        right=right,
+        caption=plane_name(plane),
+        alt=say(
+            "Lesions seen through the brain, {plane} view, shaded by class: {words}.",
+            plane=plane_name(plane),
+            words=words,
+        ),
     )
 
 

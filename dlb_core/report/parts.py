@@ -9,6 +9,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 
 from dlb_core.report.content import Column, Fact, Printed, Section
 from dlb_core.report.document import CheckStatus
+from dlb_core.report.language import say
 from dlb_core.report.sheet import (
     BOLD,
     BOTTOM,
@@ -51,7 +52,8 @@ def write_footer(sheet: Sheet, content: Printed) -> None:
     sheet.line(words, Style(5.6, is_bold=True), x=MARGIN, y=BOTTOM - 6 * mm)
     sheet.line(content.title, LABEL, x=MARGIN, y=BOTTOM - 9.2 * mm)
     x, y = PAGE_WIDTH - MARGIN - 4, BOTTOM - 9.2 * mm
-    sheet.line(f"Page {sheet.page} of", Style(6.2, colour=SOFT, align_right=True), x=x - 2, y=y)
+    page = say("Page {page} of", page=sheet.page)
+    sheet.line(page, Style(6.2, colour=SOFT, align_right=True), x=x - 2, y=y)
     sheet.page_count(LABEL, x=x, y=y)
 
 

@@ -82,7 +82,10 @@ def render_pdf(content: Content, figures: Figures) -> bytes:
         write_footer(sheet, content)
 
     sheet = Sheet(
-        title=f"{content.kicker} – {content.title}", subject=content.headline, on_page=footer
+        title=f"{content.kicker} – {content.title}",
+        subject=content.headline,
+        language=content.language,
+        on_page=footer,
     )
     _head(sheet, content)
     _result(sheet, content)

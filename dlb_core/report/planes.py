@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlb_core.report.language import mark, say, written
 from dlb_core.template import MNI_GRID
 from dlb_core.volume import Mask, Shape
 
@@ -41,10 +42,32 @@ class View:
 
 
 VIEWS = {
-    Plane.AXIAL: View(axis=2, coordinate="z", left="R", right="L"),
-    Plane.CORONAL: View(axis=1, coordinate="y", left="R", right="L"),
-    Plane.SAGITTAL: View(axis=0, coordinate="x", left="A", right="P"),
+    Plane.AXIAL: View(axis=2, coordinate="z", left=mark("R"), right=mark("L")),
+    Plane.CORONAL: View(axis=1, coordinate="y", left=mark("R"), right=mark("L")),
+    Plane.SAGITTAL: View(axis=0, coordinate="x", left=mark("A"), right=mark("P")),
 }
+_NAMES = {
+    Plane.AXIAL: mark("axial"),
+    Plane.CORONAL: mark("coronal"),
+    Plane.SAGITTAL: mark("sagittal"),
+}
+
+
+def plane_name(plane: Plane) -> str:
+    """What a plane is called."""
+    return say(_NAMES[plane])
+
+
+def sides(plane: Plane) -> tuple[str, str]:
+    """What a picture's left and right side are called."""
+    view = VIEWS[plane]
+    return say(view.left), say(view.right)
+
+
+def coordinate(plane: Plane, mm: int) -> str:
+    """Where a slice lies, in print."""
+    sign = "+" if mm > 0 else ""
+    return f"{VIEWS[plane].coordinate} = {sign}{written(str(mm))} mm"
 
 
 @dataclass(frozen=True, slots=True)

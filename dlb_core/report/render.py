@@ -7,6 +7,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from dlb_core.report.content import Content
 from dlb_core.report.figures import Figures
+from dlb_core.report.language import say
 
 PRINTED_ROWS = 60
 """Lesions that a printed table holds; the screen and lesions.csv show all."""
@@ -33,10 +34,12 @@ def render_html(content: Content, figures: Figures) -> str:
 
 def page_environment(*packages: str) -> Environment:
     """How pages are made of the templates of these packages, the first that has one."""
-    return Environment(
+    environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "templates") for package in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["say"] = say
+    return environment

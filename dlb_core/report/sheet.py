@@ -61,10 +61,12 @@ class Style:
 class Sheet:
     """Pages of one document; `y` is the cursor, moved down by what is written."""
 
-    def __init__(self, *, title: str, subject: str, on_page: Callable[["Sheet"], None]) -> None:
+    def __init__(
+        self, *, title: str, subject: str, language: str, on_page: Callable[["Sheet"], None]
+    ) -> None:
         _register_fonts()
         self._file = BytesIO()
-        self.canvas = Canvas(self._file, pagesize=A4, pageCompression=1, invariant=1, lang="en-GB")
+        self.canvas = Canvas(self._file, pagesize=A4, pageCompression=1, invariant=1, lang=language)
         self.canvas.setTitle(title)
         self.canvas.setSubject(subject)
         self.canvas.setAuthor("DeepLesionBrain Service")

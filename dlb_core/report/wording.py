@@ -2,68 +2,82 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from dlb_core.contracts import InputState
+from dlb_core.report.content import CheckRow, SizeClass
 from dlb_core.report.document import (
+    RESEARCH_TITLE,
     CheckStatus,
+    Confidence,
     Lesion,
     Location,
     LocationRules,
     QualityCheck,
     Report,
+    Side,
 )
+from dlb_core.report.language import mark, recorded, say, say_count, written
 
 SIZE_CLASSES = (
-    (0.0, 10.0, "under 10"),
-    (10.0, 100.0, "10 to 100"),
-    (100.0, 1000.0, "100 to 1000"),
-    (1000.0, float("inf"), "1000 and more"),
+    (0.0, 10.0, mark("under 10")),
+    (10.0, 100.0, mark("10 to 100")),
+    (100.0, 1000.0, mark("100 to 1000")),
+    (1000.0, float("inf"), mark("1000 and more")),
 )
 """mm3."""
 
 STATUS_WORDS = {
-    CheckStatus.PASS: "Passed",
-    CheckStatus.WARN: "Warning",
-    CheckStatus.FAIL: "Failed",
+    CheckStatus.PASS: mark("Passed"),
+    CheckStatus.WARN: mark("Warning"),
+    CheckStatus.FAIL: mark("Failed"),
 }
 STATUS_SYMBOLS = {CheckStatus.PASS: "✓", CheckStatus.WARN: "!", CheckStatus.FAIL: "✕"}
 """Shapes, so that nobody depends on colours."""
 
 LOCATION_NAMES = {
-    Location.PERIVENTRICULAR: "periventricular",
-    Location.JUXTACORTICAL: "juxtacortical or cortical",
-    Location.INFRATENTORIAL: "infratentorial",
-    Location.DEEP_WHITE_MATTER: "deep white matter",
+    Location.PERIVENTRICULAR: mark("periventricular"),
+    Location.JUXTACORTICAL: mark("juxtacortical or cortical"),
+    Location.INFRATENTORIAL: mark("infratentorial"),
+    Location.DEEP_WHITE_MATTER: mark("deep white matter"),
 }
 
-SHORT_NAMES = LOCATION_NAMES | {Location.JUXTACORTICAL: "juxtacortical"}
-PHRASES = LOCATION_NAMES | {Location.DEEP_WHITE_MATTER: "in deep white matter"}
+SHORT_NAMES = LOCATION_NAMES | {Location.JUXTACORTICAL: mark("juxtacortical")}
+PHRASES = LOCATION_NAMES | {Location.DEEP_WHITE_MATTER: mark("in deep white matter")}
 
-INPUT_STATES = {InputState.RAW: "raw", InputState.SKULL_STRIPPED: "already skull-stripped"}
-
-
-@dataclass(frozen=True, slots=True)
-class SizeClass:
-    """How many lesions are of one size."""
-
-    name: str
-    count: int
-    volume_ml: float
-    share: float
-    """Of the fullest class, for the bar."""
-
-    @property
-    def volume(self) -> str:
-        """In ml, in print."""
-        return number(self.volume_ml, 2)
+SIDES = {
+    Side.LEFT: mark("left"),
+    Side.RIGHT: mark("right"),
+    Side.MIDLINE: mark("midline"),
+}
+CONFIDENCES = {
+    Confidence.HIGH: mark("high"),
+    Confidence.MODERATE: mark("moderate"),
+    Confidence.LOW: mark("low"),
+}
+INPUT_STATES = {
+    InputState.RAW: mark("T1w and FLAIR, raw"),
+    InputState.SKULL_STRIPPED: mark("T1w and FLAIR, already skull-stripped"),
+}
+MONTHS = (
+    mark("January"),
+    mark("February"),
+    mark("March"),
+    mark("April"),
+    mark("May"),
+    mark("June"),
+    mark("July"),
+    mark("August"),
+    mark("September"),
+    mark("October"),
+    mark("November"),
+    mark("December"),
+)
 
 
 def number(value: float, digits: int = 0) -> str:
     """A number with thin spaces between thousands, a true minus, and no minus before zero."""
-    text = f"{round(value, digits) + 0.0:,.{digits}f}"
-    return text.replace(",", "\u202f").replace("-", "−")
+    return written(f"{round(value, digits) + 0.0:,.{digits}f}")
 
 
 def millilitres(value: float) -> str:
@@ -73,7 +87,7 @@ def millilitres(value: float) -> str:
 
 def hundredths(value: float) -> str:
     """A number to the hundredth, and never a nought for what is there."""
-    return "< 0.01" if 0 < value < 0.005 else number(value, 2)
+    return f"< {number(0.01, 2)}" if 0 < value < 0.005 else number(value, 2)
 
 
 def cubic_millimetres(value: float) -> str:
@@ -88,7 +102,7 @@ def volume(mm3: float) -> str:
 
 def measured(value: float) -> str:
     """A quality check's value: three digits that count."""
-    return number(value) if abs(value) >= 100 else f"{value:.3g}".replace("-", "−")
+    return number(value) if abs(value) >= 100 else written(f"{value:.3g}")
 
 
 def typeset(text: str) -> str:
@@ -113,19 +127,29 @@ def day_and_time(created: str) -> tuple[str, str]:
     except ValueError:
         return created, ""
     time = time.astimezone(UTC) if time.tzinfo else time
-    return f"{time.day} {time:%B %Y}", f"{time:%H:%M} UTC"
+    return day(time), f"{time:%H:%M} UTC"
+
+
+def day(date: date) -> str:
+    """A day with its month's name."""
+    month = say(MONTHS[date.month - 1])
+    return say("{day} {month} {year}", day=date.day, month=month, year=date.year)
 
 
 def location_rules(rules: LocationRules) -> dict[Location, str]:
     """The declared rules, a line each."""
     return {
-        Location.PERIVENTRICULAR: "comes within "
-        f"{measured(rules.periventricular_mm)} mm of a lateral ventricle",
-        Location.JUXTACORTICAL: "else: comes within "
-        f"{measured(rules.juxtacortical_mm)} mm of the cerebral cortex",
-        Location.INFRATENTORIAL: f"first: {number(100 * rules.infratentorial_share)} % or more in "
-        "or near brainstem, cerebellum",
-        Location.DEEP_WHITE_MATTER: "everything else, deep grey matter too",
+        Location.PERIVENTRICULAR: say(
+            "comes within {mm} mm of a lateral ventricle", mm=measured(rules.periventricular_mm)
+        ),
+        Location.JUXTACORTICAL: say(
+            "else: comes within {mm} mm of the cerebral cortex", mm=measured(rules.juxtacortical_mm)
+        ),
+        Location.INFRATENTORIAL: say(
+            "first: {percent} % or more in or near brainstem, cerebellum",
+            percent=number(100 * rules.infratentorial_share),
+        ),
+        Location.DEEP_WHITE_MATTER: say("everything else, deep grey matter too"),
     }
 
 
@@ -133,30 +157,51 @@ def headline(report: Report) -> str:
     """The result in one line."""
     count = report.totals.lesion_count
     if count == 0:
-        return "No lesion left" if report.corrections else "No lesion found"
+        return say("No lesion left") if report.corrections else say("No lesion found")
     if count == 1:
-        return f"1 lesion, {volume(report.lesions[0].volume_mm3)}"
-    return f"{number(count)} lesions, {millilitres(report.totals.lesion_volume_ml)} ml in all"
+        return say("1 lesion, {volume}", volume=volume(report.lesions[0].volume_mm3))
+    return say_count(
+        "{count} lesion, {ml} ml in all",
+        "{count} lesions, {ml} ml in all",
+        count,
+        ml=millilitres(report.totals.lesion_volume_ml),
+    )
 
 
 def summary(report: Report) -> str:
     """The result in a sentence or two."""
     totals = report.totals
-    brain = f"a brain of {number(totals.brain_volume_ml)} ml"
+    brain = number(totals.brain_volume_ml)
     if totals.lesion_count == 0 and report.corrections:
-        return f"In {brain} the reader’s mask marks no lesion."
+        return say("In a brain of {brain} ml the reader’s mask marks no lesion.", brain=brain)
     if totals.lesion_count == 0:
-        return (
-            f"In {brain} the networks marked no lesion of at least "
-            f"{measured(report.options.minimum_lesion_mm3)} mm³. This does not exclude smaller, "
-            "cortical or spinal lesions."
+        return say(
+            "In a brain of {brain} ml the networks marked no lesion of at least {smallest} mm³. "
+            "This does not exclude smaller, cortical or spinal lesions.",
+            brain=brain,
+            smallest=measured(report.options.minimum_lesion_mm3),
         )
     largest = volume(report.lesions[0].volume_mm3)
-    load = f"{hundredths(totals.lesion_load_percent)} % of {brain}".replace("< ", "less than ")
+    load = _load(totals.lesion_load_percent, brain)
     if totals.lesion_count == 1:
-        where = PHRASES[report.lesions[0].location]
-        return f"The lesion measures {largest} and takes up {load}. It is {where}."
-    return f"Together they take up {load}. The largest measures {largest}. {_by_location(report)}"
+        return say(
+            "The lesion measures {largest} and takes up {load}. It is {where}.",
+            largest=largest,
+            load=load,
+            where=say(PHRASES[report.lesions[0].location]),
+        )
+    told = say(
+        "Together they take up {load}. The largest measures {largest}.", load=load, largest=largest
+    )
+    return f"{told} {_by_location(report)}"
+
+
+def _load(percent: float, brain: str) -> str:
+    if 0 < percent < 0.005:
+        return say(
+            "less than {percent} % of a brain of {brain} ml", percent=number(0.01, 2), brain=brain
+        )
+    return say("{percent} % of a brain of {brain} ml", percent=number(percent, 2), brain=brain)
 
 
 def _by_location(report: Report) -> str:
@@ -165,11 +210,15 @@ def _by_location(report: Report) -> str:
         (item for item in report.locations if item.lesion_count),
         key=lambda item: -item.lesion_count,
     )
-    parts = [f"{number(item.lesion_count)} {PHRASES[item.location]}" for item in found]
-    if not parts:
-        return ""
-    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return f"By place: {listed}."
+    parts = [f"{number(item.lesion_count)} {say(PHRASES[item.location])}" for item in found]
+    return say("By place: {places}.", places=listed(parts)) if parts else ""
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Several things in a row."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return say("{others} and {last}", others=", ".join(parts[:-1]), last=parts[-1])
 
 
 def quality_headline(checks: Sequence[QualityCheck]) -> tuple[CheckStatus, str]:
@@ -177,12 +226,40 @@ def quality_headline(checks: Sequence[QualityCheck]) -> tuple[CheckStatus, str]:
     failed = sum(check.status is CheckStatus.FAIL for check in checks)
     warned = sum(check.status is CheckStatus.WARN for check in checks)
     if failed:
-        return CheckStatus.FAIL, f"{failed} of {len(checks)} quality checks failed"
+        text = say("{failed} of {all} quality checks failed", failed=failed, all=len(checks))
+        return CheckStatus.FAIL, text
     if warned:
-        return CheckStatus.WARN, f"{warned} of {len(checks)} quality checks ask for attention"
+        text = say(
+            "{warned} of {all} quality checks ask for attention", warned=warned, all=len(checks)
+        )
+        return CheckStatus.WARN, text
     if not checks:
-        return CheckStatus.WARN, "No quality check was made"
-    return CheckStatus.PASS, f"All {len(checks)} quality checks passed"
+        return CheckStatus.WARN, say("No quality check was made")
+    return CheckStatus.PASS, say("All {all} quality checks passed", all=len(checks))
+
+
+def check_columns() -> tuple[str, ...]:
+    """Heads of the table of checks."""
+    return say("Outcome"), say("Check"), say("Measured"), say("Asked for")
+
+
+def check_row(check: QualityCheck) -> CheckRow:
+    """One quality check, in print."""
+    value = "" if check.value is None else f"{measured(check.value)} {recorded(check.unit)}"
+    return CheckRow(
+        status=check.status,
+        word=say(STATUS_WORDS[check.status]),
+        symbol=STATUS_SYMBOLS[check.status],
+        title=typeset(recorded(check.title)),
+        advice=typeset(recorded(check.message)),
+        measured=value.strip() or "–",
+        asked=typeset(recorded(check.threshold)),
+    )
+
+
+def research_use(statement: str) -> str:
+    """What the statement of a report.json adds to the title that stands before it."""
+    return recorded(statement.removeprefix(RESEARCH_TITLE))
 
 
 def smaller(lesions: Sequence[Lesion], printed: int) -> str:
@@ -190,10 +267,13 @@ def smaller(lesions: Sequence[Lesion], printed: int) -> str:
     rest = [lesion.volume_mm3 for lesion in lesions[printed:]]
     if not rest:
         return ""
-    others = "1 smaller one" if len(rest) == 1 else f"{number(len(rest))} smaller ones"
-    together = f", {hundredths(sum(rest) / 1000)} ml together" if len(rest) > 1 else ""
-    return (
-        f"And {others}, {cubic_millimetres(rest[0])} mm³ or less{together}: all are in lesions.csv."
+    return say_count(
+        "And {count} smaller one, {largest} mm³ or less: all are in lesions.csv.",
+        "And {count} smaller ones, {largest} mm³ or less, {ml} ml together: all are in "
+        "lesions.csv.",
+        len(rest),
+        largest=cubic_millimetres(rest[0]),
+        ml=hundredths(sum(rest) / 1000),
     )
 
 
@@ -206,9 +286,10 @@ def size_classes(lesions: Sequence[Lesion]) -> tuple[SizeClass, ...]:
     fullest = max(1, *(len(volumes) for _, volumes in groups))
     return tuple(
         SizeClass(
-            name=name,
+            name=say(name),
             count=len(volumes),
             volume_ml=sum(volumes) / 1000,
+            volume=number(sum(volumes) / 1000, 2),
             share=len(volumes) / fullest,
         )
         for name, volumes in groups

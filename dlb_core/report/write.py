@@ -19,6 +19,7 @@ from dlb_core.errors import GridMismatch
 from dlb_core.report.document import Report
 from dlb_core.report.fhir import fhir_bundle
 from dlb_core.report.figures import Material, draw_figures
+from dlb_core.report.language import ENGLISH, Language, speaking
 from dlb_core.report.pdf import render_pdf
 from dlb_core.report.render import render_html
 from dlb_core.report.statements import write_content
@@ -38,6 +39,7 @@ def write_report(
     probability: NDArray[np.floating[Any]],
     agreement: NDArray[np.floating[Any]],
     brain_mask: Mask,
+    language: Language = ENGLISH,
 ) -> None:
     """Write the five files of a report, each whole or not at all.
 
@@ -55,6 +57,8 @@ def write_report(
         Lesion numbers, those of `report.lesions`.
     probability, agreement : (181, 217, 181) float
         Mean lesion probability, and votes / coverage; in [0, 1].
+    language : Language
+        Of what people read; what programs read is English.
 
     Raises
     ------
@@ -76,10 +80,11 @@ def write_report(
         agreement=agreement,
         brain_mask=brain_mask,
     )
-    figures = draw_figures(material, report.lesions)
-    content = write_content(report, figures.unseen)
-    page = render_html(content, figures)
-    document = render_pdf(content, figures)
+    with speaking(language):
+        figures = draw_figures(material, report.lesions)
+        content = write_content(report, figures.unseen)
+        page = render_html(content, figures)
+        document = render_pdf(content, figures)
     write_text(output / LESION_TABLE, lesion_csv(report.lesions))
     write_text(output / REPORT_JSON, report.model_dump_json(indent=2) + "\n")
     write_text(output / REPORT_FHIR, fhir_bundle(report))

@@ -245,7 +245,7 @@ def test_what_a_check_asks_for_breaks_into_lines() -> None:
 
 def test_no_paragraph_runs_into_the_foot_of_a_page() -> None:
     """A table's note once did, where the table ended just above it."""
-    sheet = Sheet(title="", subject="", on_page=lambda _: None)
+    sheet = Sheet(title="", subject="", language="", on_page=lambda _: None)
     sheet.y = BOTTOM + 10
     sheet.write("first words " * 60, Style())
 
