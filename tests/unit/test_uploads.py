@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from service_kit import BOUNDARY, form
 
@@ -49,6 +49,7 @@ def test_a_form_is_received_whatever_its_chunks(tmp_path: Path, chunk: int) -> N
     assert received.texts == {"options": b"{}"}
 
 
+@settings(deadline=None)
 @given(
     content=st.binary(min_size=1, max_size=900).filter(lambda data: BOUNDARY.encode() not in data),
     chunk=st.integers(1, 50),
@@ -64,6 +65,7 @@ def test_any_bytes_arrive_as_they_were_sent(content: bytes, chunk: int) -> None:
         assert staged.sha256 == hashlib.sha256(content).hexdigest()
 
 
+@settings(deadline=None)
 @given(body=st.binary(max_size=300))
 def test_garbage_is_refused_and_nothing_else_happens(body: bytes) -> None:
     """Whatever comes, only our own errors leave the parser: no 500 for a bad request."""
