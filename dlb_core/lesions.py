@@ -65,6 +65,28 @@ def remove_small(mask: Mask, minimum_mm3: float, voxel_mm3: float) -> Mask:
     return np.asarray(kept[labels], dtype=bool)
 
 
+def remove_unsure(mask: Mask, sure: Mask) -> Mask:
+    """Keep the lesions that hold at least one sure voxel.
+
+    Parameters
+    ----------
+    mask : (I, J, K) bool
+        Lesion mask.
+    sure : (I, J, K) bool
+        Where there is no doubt.
+
+    Returns
+    -------
+    (I, J, K) bool
+        A new mask.
+    """
+    labels = label_lesions(mask)
+    kept = np.zeros(labels.max(initial=0) + 1, dtype=bool)
+    kept[labels[sure]] = True
+    kept[0] = False
+    return np.asarray(kept[labels], dtype=bool)
+
+
 def linear_scale(transform: Affine) -> float:
     """By how much an affine transform enlarges volumes."""
     return float(abs(np.linalg.det(transform[:3, :3])))

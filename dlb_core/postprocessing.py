@@ -10,10 +10,10 @@ the threshold inside the voted mask and below it elsewhere, so that it says what
 import numpy as np
 from numpy.typing import NDArray
 
-from dlb_core.lesions import remove_small
+from dlb_core.lesions import remove_small, remove_unsure
 from dlb_core.resampling import to_native
 from dlb_core.volume import Affine, Grid, Mask
-from dlb_core.voting import Consensus
+from dlb_core.voting import Consensus, convincing
 
 _JUST_BELOW = 1e-3
 
@@ -21,7 +21,11 @@ _JUST_BELOW = 1e-3
 def lesion_mask(
     consensus: Consensus, brain_mask: Mask, *, minimum_mm3: float, voxel_mm3: float
 ) -> Mask:
-    """The voted mask inside the brain, without lesions smaller than `minimum_mm3`.
+    """The voted mask inside the brain, without small and unsure lesions.
+
+    Left out is what is smaller than `minimum_mm3`, and what has no voxel that convinces four
+    fifths of the networks (`voting.convincing`): a bare majority marks many thin rims that are
+    none.
 
     Parameters
     ----------
@@ -32,7 +36,8 @@ def lesion_mask(
     voxel_mm3 : float
         What one MNI voxel measures in the patient's own space.
     """
-    return remove_small(consensus.mask & brain_mask, minimum_mm3, voxel_mm3)
+    large = remove_small(consensus.mask & brain_mask, minimum_mm3, voxel_mm3)
+    return remove_unsure(large, convincing(consensus.votes, consensus.coverage))
 
 
 def native_mask(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlb_core.lesions import remove_small
+from dlb_core.lesions import remove_small, remove_unsure
 from dlb_core.report.document import Confidence
 from dlb_core.volume import Mask
+from dlb_core.voting import convincing
 
 HIGH_AGREEMENT = 0.9
 MODERATE_AGREEMENT = 0.75
@@ -45,9 +46,9 @@ def volume_bounds_mm3(
 ) -> tuple[float, float]:
     """What three quarters of the networks call lesion, and what a quarter does, mm3.
 
-    The rules are the mask's own: inside the brain, and without lesions under the minimum. The
-    voted mask lies between the two, since a majority is more than a quarter, and three quarters
-    are a majority.
+    The rules are the mask's own: inside the brain, without lesions under the minimum and without
+    those that convince too few networks. The voted mask lies between the two, since a majority is
+    more than a quarter, and three quarters are a majority.
 
     Parameters
     ----------
@@ -64,8 +65,12 @@ def volume_bounds_mm3(
     low, high : float
     """
     seen = brain_mask & (coverage > 0)
+    sure = convincing(votes, coverage)
     low, high = (
-        remove_small(seen & (votes >= share * coverage), minimum_mm3, voxel_mm3).sum() * voxel_mm3
+        remove_unsure(
+            remove_small(seen & (votes >= share * coverage), minimum_mm3, voxel_mm3), sure
+        ).sum()
+        * voxel_mm3
         for share in (SURE_SHARE, POSSIBLE_SHARE)
     )
     return float(low), float(high)

@@ -11,6 +11,7 @@ is ours.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 from dlb_core.tiling import Location
 from dlb_core.volume import Mask, Shape
 
+CONVINCING_SHARE = Fraction(4, 5)
+"""Share of the networks that a lesion must convince in at least one of its voxels; chosen on the
+two scans that the card calls a development set, where it drops a third of the false lesions."""
 TIE_RULE = "a tie is lesion where the mean probability reaches the vote threshold"
 
 
@@ -39,6 +43,24 @@ class Consensus:
         """Votes / coverage, in [0, 1]; 0 where uncovered."""
         coverage = np.maximum(self.coverage, 1).astype(np.float32)
         return np.asarray(self.votes / coverage, dtype=np.float32)
+
+
+def convincing(votes: NDArray[np.integer[Any]], coverage: NDArray[np.integer[Any]]) -> Mask:
+    """Where at least `CONVINCING_SHARE` of the covering networks say lesion.
+
+    Parameters
+    ----------
+    votes, coverage : (I, J, K) int
+        How many networks called the voxel lesion, and how many saw it.
+
+    Returns
+    -------
+    (I, J, K) bool
+    """
+    enough = votes.astype(np.int32) * CONVINCING_SHARE.denominator >= (
+        coverage.astype(np.int32) * CONVINCING_SHARE.numerator
+    )
+    return np.asarray(enough & (coverage > 0), dtype=bool)
 
 
 class Ballot:

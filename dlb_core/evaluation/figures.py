@@ -62,9 +62,10 @@ def _measured(
         title=f"{name}, {'cases seen in training' if known else 'unseen cases'}",
         protocol=(
             f"{count} labelled {'case' if count == 1 else 'cases'} of the data set {name}, "
-            f"{_GRIDS[evaluation.space]}; predicted lesions under {least} mm³ dropped; lesions by "
-            "26-connectivity; score: hybrid score of one case, without CORR. Of the "
-            "baseline each case has the threshold that suits it best. "
+            f"{_GRIDS[evaluation.space]}; predicted lesions under {least} mm³ dropped, and those "
+            "of which no voxel convinced four fifths of the networks; lesions by 26-connectivity; "
+            "score: hybrid score of one case, without CORR. Of the baseline each case has the "
+            "threshold that suits it best. "
             f"Software {evaluation.software_version}, {evaluation.created[:10]}."
         ),
         command=f"dlb evaluate --{source} {name}{only} --minimum-lesion-mm3 {least}",

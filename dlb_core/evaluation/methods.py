@@ -17,6 +17,7 @@ from dlb_core.preprocessing.normalise import white_matter_mode
 from dlb_core.resampling import to_native
 from dlb_core.template import load_template
 from dlb_core.volume import Mask
+from dlb_core.voting import CONVINCING_SHARE
 
 SPREADS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """Standard deviations above the grey matter's mode that the baseline tries."""
@@ -58,7 +59,8 @@ class Ensemble:
     @property
     def digest(self) -> str:
         """The manifest's, which holds all others, and what else may change a mask."""
-        return f"{self.bundle.sha256} {self.minimum_lesion_mm3!r} {self.device.value}"
+        rules = f"{self.minimum_lesion_mm3!r} {CONVINCING_SHARE}"
+        return f"{self.bundle.sha256} {rules} {self.device.value}"
 
     def segment(self, case: ReadyCase, on_network: NetworkCallback) -> tuple[Mask, str]:
         """Run the networks."""

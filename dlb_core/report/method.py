@@ -5,6 +5,7 @@ from dlb_core.report.document import Report
 from dlb_core.report.language import mark, say
 from dlb_core.tiling import GRID_SHAPE
 from dlb_core.uncertainty import POSSIBLE_SHARE, SURE_SHARE
+from dlb_core.voting import CONVINCING_SHARE
 
 LIMITS = (
     mark(
@@ -65,16 +66,21 @@ def method(report: Report) -> tuple[str, ...]:
         f"{prepared} {voted}",
         say(
             "Lesion voxels that touch by face, edge or corner ({connectivity} neighbours) are one "
-            "lesion. Lesions under {smallest} mm³ in the patient’s own space were left out. "
+            "lesion. Left out were lesions under {smallest} mm³ in the patient’s own space, and "
+            "those of which no voxel convinced {convinced} % of the networks. "
             "Centres: where the smoothed probability bulges in every direction (after Dworkin et "
             "al., AJNR 39 (2018) 626-633).",
             connectivity=report.connectivity,
             smallest=wording.measured(report.options.minimum_lesion_mm3),
+            convinced=wording.number(float(100 * CONVINCING_SHARE)),
         ),
         say(
             "The agreement interval runs from the volume that {sure} % of the networks call lesion "
-            "to the one that {possible} % do; it is no confidence interval. Brain volume is the "
-            "brain mask’s on the T1w as sent. No norms are applied.",
+            "to the one that {possible} % do; it is no confidence interval. The "
+            "intracranial volume is that of deepbet’s brain mask on the T1w as sent, which takes "
+            "in the fluid around the brain (Fisch et al., Computers in Biology and Medicine 179 "
+            "(2024) 108845). Where the skull was removed before, or the T1w cuts the head off, "
+            "there is none. No norms are applied.",
             sure=wording.number(100 * SURE_SHARE),
             possible=wording.number(100 * POSSIBLE_SHARE),
         ),

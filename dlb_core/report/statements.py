@@ -13,11 +13,13 @@ from dlb_core.report.document import (
     LocationTotals,
     Report,
     SideTotals,
+    Totals,
 )
 from dlb_core.report.glass_brain import SHADES
 from dlb_core.report.language import mark, say, say_count, spoken
 from dlb_core.report.method import LIMITS, method
 from dlb_core.uncertainty import HIGH_AGREEMENT, MODERATE_AGREEMENT
+from dlb_core.voting import CONVINCING_SHARE
 
 LESION_COLUMNS = (
     Column(mark("No.")),
@@ -176,7 +178,7 @@ def _identity(report: Report) -> tuple[Fact, ...]:
     day, time = wording.day_and_time(report.created)
     return (
         Fact(say("Report made"), day, remark=time),
-        Fact(say("Scan date"), say("not recorded"), remark=say("see the scan itself")),
+        Fact(say("Scanned on"), wording.scan_day(report.scan_date)),
         Fact(say("Software"), "DeepLesionBrain Service", remark=report.software_version),
         Fact(say("Model"), f"{model.name} {model.version}", remark=model.sha256[:12]),
         Fact(say("Images"), say(wording.INPUT_STATES[report.options.input_state])),
@@ -207,15 +209,22 @@ def _key_figures(report: Report) -> tuple[Fact, ...]:
         Fact(
             say("Lesion load"),
             wording.hundredths(totals.lesion_load_percent),
-            say("% of brain"),
+            "%",
+            say("of the intracranial volume")
+            if totals.intracranial_volume_ml is not None
+            else say("of the brain mask"),
         ),
-        Fact(
-            say("Brain volume"),
-            wording.number(totals.brain_volume_ml),
-            "ml",
-            say("of the brain mask"),
-        ),
+        _head(totals),
     )
+
+
+def _head(totals: Totals) -> Fact:
+    """What the lesion load is a share of."""
+    if totals.intracranial_volume_ml is not None:
+        skull = wording.number(totals.intracranial_volume_ml)
+        return Fact(say("Intracranial volume"), skull, "ml", say("estimated by deepbet’s mask"))
+    mask = wording.number(totals.brain_volume_ml)
+    return Fact(say("Brain mask"), mask, "ml", wording.intracranial_gap(totals.intracranial_gap))
 
 
 def _class_rows(report: Report) -> tuple[ClassRow, ...]:
@@ -281,7 +290,7 @@ def _projections(report: Report) -> Section:
     colour = (
         say(
             "Outlined: the lesions as segmented. Colour without an outline: some networks "
-            "hesitated, but the majority said no, or the spot was too small to keep."
+            "hesitated, but the majority said no, or the spot was too small or too unsure to keep."
         )
         if report.lesions
         else say(
@@ -355,9 +364,11 @@ def _nothing(report: Report) -> tuple[str, ...]:
         say("No lesion found"),
         say(
             "The pipeline ran to its end, and no connected group of at least {smallest} mm³ was "
-            "called lesion by the majority of the networks. This is a result, not an error: the "
-            "mask files exist and are empty.",
+            "called lesion by the majority of the networks and, in one voxel at least, by "
+            "{convinced} % of them. This is a result, not an error: the mask files exist and are "
+            "empty.",
             smallest=wording.measured(report.options.minimum_lesion_mm3),
+            convinced=wording.number(float(100 * CONVINCING_SHARE)),
         ),
         say("Please look at the slices and the quality checks before relying on it."),
     )

@@ -6,14 +6,20 @@ Axes in names: B batch, C classes, I J K voxels.
 from collections.abc import Callable
 from enum import StrEnum
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dlb_core.lesions import label_lesions
 from dlb_core.network import LESION_CLASS, NUM_CLASSES
 
 IGNORED = -100
 """Target of voxels of which nobody knows what they are: no loss counts them."""
+
+SMALL_LESION_VOXELS = 200
+"""Lesions below this size weigh more in `lesion_balanced`."""
+MAX_LESION_WEIGHT = 4.0
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From class scores (B, 2, I, J, K) and targets (B, I, J, K; int64: 0, 1 or `IGNORED`) to a
@@ -26,6 +32,7 @@ class LossName(StrEnum):
     GENERALISED_JACCARD = "generalised_jaccard"
     JACCARD_CROSS_ENTROPY = "jaccard_cross_entropy"
     DICE_CROSS_ENTROPY = "dice_cross_entropy"
+    LESION_BALANCED = "lesion_balanced"
     SQUARED_ERROR = "squared_error"
     """Of a restored image: see `restoration`."""
 
@@ -105,6 +112,40 @@ def dice_cross_entropy(scores_BCIJK: Tensor, target_BIJK: Tensor) -> Tensor:
     return soft_dice(scores_BCIJK, target_BIJK) + cross_entropy
 
 
+def lesion_weights(target_BIJK: Tensor) -> Tensor:
+    """What each voxel weighs in `lesion_balanced`: more in a small lesion, else 1.
+
+    A lesion of n voxels weighs (200 / n)^0.5, between 1 and 4: a voxel-wise loss hardly notices
+    when a whole small lesion is missed, but a reader does.
+
+    Returns
+    -------
+    (B, I, J, K) float32
+    """
+    weights = torch.ones(target_BIJK.shape)
+    for weight_IJK, target_IJK in zip(weights, target_BIJK.cpu().numpy(), strict=True):
+        labels = label_lesions(target_IJK == LESION_CLASS)
+        sizes = np.maximum(np.bincount(labels.ravel()), 1)
+        of_label = np.clip(np.sqrt(SMALL_LESION_VOXELS / sizes), 1, MAX_LESION_WEIGHT)
+        of_label[0] = 1
+        weight_IJK.copy_(torch.from_numpy(of_label.astype(np.float32)[labels]))
+    return weights.to(target_BIJK.device)
+
+
+def lesion_balanced(scores_BCIJK: Tensor, target_BIJK: Tensor) -> Tensor:
+    """`jaccard_cross_entropy` with small lesions' voxels weighing more; see `lesion_weights`."""
+    weight_BIJK = lesion_weights(target_BIJK)
+    p_BIJK, t_BIJK = _lesion_share(scores_BCIJK, target_BIJK)
+    both = (weight_BIJK * p_BIJK * t_BIJK).sum()
+    either = (weight_BIJK * (p_BIJK + t_BIJK)).sum() - both
+    cross_entropy_BIJK = functional.cross_entropy(
+        scores_BCIJK.float(), target_BIJK, ignore_index=IGNORED, reduction="none"
+    )
+    num_known = (target_BIJK != IGNORED).sum().clamp(min=1)
+    cross_entropy = (weight_BIJK * cross_entropy_BIJK).sum() / num_known
+    return 1 - (1 + both) / (1 + either) + 0.5 * cross_entropy
+
+
 def squared_error(restored_BCIJK: Tensor, original_BCIJK: Tensor) -> Tensor:
     """Mean squared difference of two images."""
     return functional.mse_loss(restored_BCIJK.float(), original_BCIJK)
@@ -114,5 +155,6 @@ LOSSES: dict[LossName, Loss] = {
     LossName.GENERALISED_JACCARD: generalised_jaccard,
     LossName.JACCARD_CROSS_ENTROPY: jaccard_cross_entropy,
     LossName.DICE_CROSS_ENTROPY: dice_cross_entropy,
+    LossName.LESION_BALANCED: lesion_balanced,
     LossName.SQUARED_ERROR: squared_error,
 }

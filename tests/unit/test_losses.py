@@ -12,6 +12,8 @@ from dlb_core.training.losses import (
     dice_cross_entropy,
     generalised_jaccard,
     jaccard_cross_entropy,
+    lesion_balanced,
+    lesion_weights,
     soft_dice,
     soft_jaccard,
 )
@@ -111,3 +113,35 @@ def test_ignored_voxels_count_in_no_loss(name: LossName) -> None:
     assert tracked.grad is not None
     assert tracked.grad[:, :, 0].abs().max() == 0
     assert tracked.grad[:, :, 1:].abs().max() > 0
+
+
+def test_a_small_lesion_weighs_more_than_a_large_one() -> None:
+    """(200 / n)^0.5, from 1 to 4; what is no lesion, or unknown, weighs 1."""
+    target = torch.zeros(1, 16, 16, 16, dtype=torch.int64)
+    target[0, 0, 0, 0] = 1
+    target[0, 3:7, 3:7, 3:7] = 1  # 64 voxels
+    target[0, 8:15, 8:15, 8:15] = 1  # 343
+    target[0, 0, 8:] = IGNORED
+
+    weights = lesion_weights(target)[0]
+
+    assert weights[0, 0, 0] == 4
+    assert weights[4, 4, 4] == pytest.approx(math.sqrt(200 / 64))
+    assert weights[10, 10, 10] == weights[2, 0, 0] == weights[0, 9, 9] == 1
+
+
+def test_missing_a_small_lesion_costs_more_than_missing_as_much_of_a_large_one() -> None:
+    """What the weights are for."""
+    target = torch.zeros(1, 16, 16, 16, dtype=torch.int64)
+    target[0, 1:3, 1:3, 1:3] = 1
+    target[0, 6:14, 6:14, 6:14] = 1
+    found = target[:].float() * 0.98 + 0.01
+    without_small, without_part = found.clone(), found.clone()
+    without_small[0, 1:3, 1:3, 1:3] = 0.01
+    without_part[0, 6:8, 6:8, 6:8] = 0.01
+
+    small, part = (
+        lesion_balanced(_scores(p), target).item() for p in (without_small, without_part)
+    )
+
+    assert small > part

@@ -71,3 +71,18 @@ def test_lesions_end_at_the_brains_edge() -> None:
     mask = lesion_mask(_consensus(_sphere(9)), brain, minimum_mm3=0, voxel_mm3=1)
 
     assert np.array_equal(mask, brain)
+
+
+def test_a_lesion_must_convince_four_fifths_of_the_networks_somewhere() -> None:
+    """A bare majority's rim goes, a lesion with one convincing voxel stays whole."""
+    mask = np.zeros(MNI_GRID.shape, dtype=bool)
+    mask[50, 100, 80:86] = True
+    mask[90, 100, 80:86] = True
+    coverage = np.full(mask.shape, 10, dtype=np.uint8)
+    votes = np.where(mask, 7, 0).astype(np.uint8)
+    votes[90, 100, 83] = 8
+    consensus = Consensus(mask, (votes / 10).astype(np.float32), votes, coverage)
+
+    kept = lesion_mask(consensus, np.ones_like(mask), minimum_mm3=3.0, voxel_mm3=1.0)
+
+    assert np.array_equal(np.argwhere(kept), np.argwhere(mask & (np.indices(mask.shape)[0] == 90)))

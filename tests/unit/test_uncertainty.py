@@ -60,3 +60,11 @@ def test_what_no_network_saw_is_no_lesion() -> None:
     )
 
     assert low == high == 0
+
+
+def test_a_lesion_that_convinces_nobody_fully_is_in_neither_bound() -> None:
+    """Else the lower bound could exceed the mask, which leaves it out."""
+    votes = np.zeros(BRAIN.shape, np.uint8)
+    votes[3:6, 3:6, 3:6] = 15
+
+    assert bounds(votes) == (0.0, 0.0)
