@@ -13,11 +13,13 @@ const HIDDEN_BELOW_MINIMUM = 2;
 /** White matter is 1 in a preprocessed scan; lesions on FLAIR reach about 2. */
 const PREPROCESSED_RANGE = { FLAIR: [0, 1.8], T1w: [0, 1.4] };
 const PLANES = { axial: SLICE_TYPE.AXIAL, coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL };
+/** Share of the canvas left free below a view: its lower letter stands half outside. */
+const FOOT = 0.035;
 /** One large axial view, the other two beside it; shares of the canvas: left, top, width, height. */
 const ALL_PLANES = [
-  { sliceType: SLICE_TYPE.AXIAL, position: [0, 0, 0.6, 1] },
-  { sliceType: SLICE_TYPE.CORONAL, position: [0.6, 0, 0.4, 0.5] },
-  { sliceType: SLICE_TYPE.SAGITTAL, position: [0.6, 0.5, 0.4, 0.5] },
+  { sliceType: SLICE_TYPE.AXIAL, position: [0, 0, 0.6, 1 - FOOT] },
+  { sliceType: SLICE_TYPE.CORONAL, position: [0.6, 0, 0.4, 0.5 - FOOT] },
+  { sliceType: SLICE_TYPE.SAGITTAL, position: [0.6, 0.5, 0.4, 0.5 - FOOT] },
 ];
 /** How wide outlines are. */
 const OUTLINE_VOXELS = 0.4;
@@ -31,7 +33,8 @@ const OPTIONS = {
   dragAndDropEnabled: false,
   isAntiAlias: false,
   crosshairColor: [0.45, 0.78, 1, 0.75],
-  crosshairWidth: 0.5,
+  // A pixel at least in the small views: thinner lines are lost there, there being no smoothing.
+  crosshairWidth: 0.8,
   crosshairWidthUnit: "mm",
   crosshairGap: 6,
   fontColor: [0.75, 0.8, 0.85, 1],
@@ -124,12 +127,8 @@ export class Scene {
   /** Look at one plane, or at all three. */
   setPlane(plane) {
     this.plane = plane;
-    if (plane === "all") {
-      this.#niivue.setCustomLayout(ALL_PLANES);
-    } else {
-      this.#niivue.clearCustomLayout();
-      this.#niivue.setSliceType(PLANES[plane]);
-    }
+    const alone = [{ sliceType: PLANES[plane], position: [0, 0, 1, 1 - FOOT] }];
+    this.#niivue.setCustomLayout(plane === "all" ? ALL_PLANES : alone);
   }
 
   /** Look at a point in MNI152 mm. */
