@@ -1,4 +1,4 @@
-"""`dlb bundle`: look at a bundle of weights, verify it, and write its figures into it."""
+"""`dlb bundle`: look at bundles of weights, verify, average and describe them."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `bundle verify`, `bundle show` and `bundle describe`."""
-    parser = subparsers.add_parser("bundle", help="look at or verify a bundle of weights")
+    """Add `bundle verify`, `bundle show`, `bundle average` and `bundle describe`."""
+    parser = subparsers.add_parser("bundle", help="look at, verify or join bundles of weights")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, text, action in (
         ("verify", "check every file's digest and every network's answer to the canary", verify),
@@ -32,7 +32,23 @@ def add_parser(subparsers: Any) -> None:
             "folder", type=Path, nargs="?", default=None, help="bundle (default: the shipped one)"
         )
         child.set_defaults(run=action)
+    _add_average(actions)
     _add_describe(actions)
+
+
+def _add_average(actions: Any) -> None:
+    child = actions.add_parser(
+        "average",
+        help="write the bundle whose weights are the mean of several bundles'",
+        description="Write the bundle whose weights are the mean of several bundles', network by "
+        "network: of trainings that started from the same weights and went different ways. "
+        "See docs/training.md.",
+    )
+    child.add_argument("bundles", type=Path, nargs="+", help="two bundles or more")
+    child.add_argument("--output", type=Path, required=True, help="bundle to write")
+    child.add_argument("--name", default="average", help="its name (default: average)")
+    child.add_argument("--version", default="1", help="its version (default: 1)")
+    child.set_defaults(run=average)
 
 
 def _add_describe(actions: Any) -> None:
@@ -67,6 +83,28 @@ def verify(args: argparse.Namespace) -> int:
     with progress_bar(console, "verifying") as (bar, task):
         verify_bundle(bundle, lambda done: bar.update(task, completed=done / NUM_NETWORKS))
     console.print(f"{bundle.manifest.name} {bundle.manifest.version}: {NUM_NETWORKS} networks good")
+    return 0
+
+
+def average(args: argparse.Namespace) -> int:
+    """Average bundles."""
+    from dlb_core.checkpoints import open_bundle
+    from dlb_core.training.averaging import average_bundles
+
+    bundles = [open_bundle(folder) for folder in args.bundles]
+    names = " and ".join(f"{b.manifest.name} {b.manifest.version}" for b in bundles)
+    written = average_bundles(
+        bundles,
+        args.output,
+        name=args.name,
+        version=args.version,
+        description=f"Mean of the weights of {names}.",
+    )
+    Console(highlight=False).print(
+        f"bundle {args.name} {args.version}, the mean of {names}, in {written.folder}",
+        markup=False,
+        soft_wrap=True,
+    )
     return 0
 
 
