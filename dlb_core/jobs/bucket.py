@@ -40,6 +40,8 @@ CLIENT: Any = {
     "read_timeout": "20s",
     "timeout": "120s",
 }
+SMALL_ANSWERS: Any = CLIENT | {"read_timeout": "5s", "timeout": "10s"}
+"""Where little is asked for, an API thread waits: a bucket that says nothing must not keep it."""
 REFUSALS = (
     ("NoSuchBucket", "there is no such bucket: make it, or correct DLB_BUCKET"),
     ("InvalidBucketName", "that is no bucket's name: correct DLB_BUCKET"),
@@ -86,11 +88,14 @@ class Bucket:
             raise BadOption("DLB_BUCKET: not as s3://name/prefix")
         name, _, prefix = url.removeprefix(SCHEME).partition("/")
         try:
-            self._store = S3Store(
-                name,
-                prefix=prefix.strip("/") or None,
-                client_options=CLIENT,
-                retry_config=RETRIES,
+            self._store, self._prompt = (
+                S3Store(
+                    name,
+                    prefix=prefix.strip("/") or None,
+                    client_options=options,
+                    retry_config=RETRIES,
+                )
+                for options in (CLIENT, SMALL_ANSWERS)
             )
         except ValueError as error:
             raise BadOption("DLB_BUCKET: the prefix has empty parts, or parts of dots") from error
@@ -99,7 +104,7 @@ class Bucket:
     def check(self) -> None:
         """Insist on a bucket that answers."""
         with _errors():
-            next(iter(obstore.list(self._store, chunk_size=1)), None)
+            next(iter(obstore.list(self._prompt, chunk_size=1)), None)
 
     def put_file(self, key: str, path: Path) -> None:
         """Store a file, whole or not at all."""
@@ -128,7 +133,7 @@ class Bucket:
         FileNotFoundError
         """
         with _errors():
-            return bytes(obstore.get(self._store, key).bytes())
+            return bytes(obstore.get(self._prompt, key).bytes())
 
     def read_range(self, key: str, start: int, end: int) -> bytes:
         """Part of an object, which must reach that far.
@@ -148,7 +153,7 @@ class Bucket:
         FileNotFoundError
         """
         with _errors():
-            return _stored(obstore.head(self._store, key))
+            return _stored(obstore.head(self._prompt, key))
 
     def fetch(self, key: str, path: Path) -> None:
         """Write an object into a file.
@@ -171,7 +176,7 @@ class Bucket:
     def children(self, prefix: str) -> list[str]:
         """Names right below a prefix that objects lie below in turn."""
         with _errors():
-            found = obstore.list_with_delimiter(self._store, prefix)["common_prefixes"]
+            found = obstore.list_with_delimiter(self._prompt, prefix)["common_prefixes"]
         return [str(name).rpartition("/")[2] for name in found]
 
     def remove(self, keys: list[str]) -> None:
