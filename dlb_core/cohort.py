@@ -16,6 +16,7 @@ _TOTALS = (
     "lesion_volume_low_ml",
     "lesion_volume_high_ml",
     "brain_volume_ml",
+    "intracranial_volume_ml",
     "lesion_load_percent",
 )
 COLUMNS = (
@@ -76,7 +77,7 @@ def _row(case: CohortCase) -> dict[str, Any]:
     if not report:
         return row
     totals = report.get("totals", {})
-    row |= {name: _rounded(totals[name]) for name in _TOTALS if name in totals}
+    row |= {name: _rounded(totals[name]) for name in _TOTALS if totals.get(name) is not None}
     for found in report.get("locations", ()):
         row[f"{found['location']}_count"] = found["lesion_count"]
         row[f"{found['location']}_ml"] = _rounded(found["lesion_volume_ml"])

@@ -14,6 +14,7 @@ from dlb_core.measurement import Evidence
 from dlb_core.nifti import read_values
 from dlb_core.report.document import Report, RunRecord
 from dlb_core.template import MNI_GRID
+from dlb_core.tissue import Intracranial
 from dlb_core.validation import check_header
 from dlb_core.volume import Grid
 
@@ -80,6 +81,9 @@ def _evidence(folder: Path, report: Report, run: RunRecord) -> Evidence:
         native_t1w=_grid(folder / artefacts.MASK_T1W),
         native_flair=_grid(folder / artefacts.MASK_FLAIR),
         brain_volume_ml=report.totals.brain_volume_ml,
+        intracranial=Intracranial(
+            report.totals.intracranial_volume_ml, report.totals.intracranial_gap
+        ),
     )
 
 

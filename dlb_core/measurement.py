@@ -21,7 +21,7 @@ from dlb_core.location import Locator, location_totals, patient_landmarks
 from dlb_core.location_atlas import location_atlas
 from dlb_core.report.document import Lesion, LocationRules, LocationTotals, Point, Totals
 from dlb_core.template import MNI_GRID
-from dlb_core.tissue import MM3_PER_ML
+from dlb_core.tissue import MM3_PER_ML, Intracranial
 from dlb_core.uncertainty import confidence, volume_bounds_mm3
 from dlb_core.volume import Affine, Grid, Mask
 
@@ -49,6 +49,7 @@ class Evidence:
     """The input files' grids."""
     brain_volume_ml: float
     """Of the T1w's own brain mask."""
+    intracranial: Intracranial
 
     @property
     def voxel_mm3(self) -> float:
@@ -214,6 +215,8 @@ def sum_up(lesions: tuple[Lesion, ...], evidence: Evidence, minimum_mm3: float) 
         lesion_volume_low_ml=low_mm3 / MM3_PER_ML,
         lesion_volume_high_ml=high_mm3 / MM3_PER_ML,
         brain_volume_ml=evidence.brain_volume_ml,
+        intracranial_volume_ml=evidence.intracranial.volume_ml,
+        intracranial_gap=evidence.intracranial.gap,
         lesion_load_percent=_percent(lesion_mm3 / MM3_PER_ML, evidence.brain_volume_ml),
     )
 

@@ -18,6 +18,7 @@ from dlb_core.checkpoints import Bundle, open_bundle
 from dlb_core.contracts import (
     NUM_NETWORKS,
     Device,
+    InputState,
     ProgressCallback,
     SegmentationOptions,
     Stage,
@@ -51,7 +52,7 @@ from dlb_core.report.write import write_report
 from dlb_core.robustness import ALTERATIONS, Image, altered, summarise_runs
 from dlb_core.stopwatch import Stopwatch, peak_memory_mb
 from dlb_core.template import MNI_GRID
-from dlb_core.tissue import brain_volume_ml
+from dlb_core.tissue import brain_volume_ml, intracranial_volume
 from dlb_core.validation import check_header, check_pair
 from dlb_core.volume import Affine, Mask, Volume
 from dlb_core.voting import TIE_RULE
@@ -239,7 +240,7 @@ def _lesion_mask(options: SegmentationOptions, case: PreprocessedCase, run: Ense
 def _report(options: SegmentationOptions, bundle: Bundle, findings: _Findings) -> Report:
     measures = measure_case(
         findings.labels,
-        _evidence(findings),
+        _evidence(findings, options.input_state),
         minimum_mm3=options.minimum_lesion_mm3,
     )
     return Report(
@@ -258,7 +259,7 @@ def _report(options: SegmentationOptions, bundle: Bundle, findings: _Findings) -
     )
 
 
-def _evidence(findings: _Findings) -> Evidence:
+def _evidence(findings: _Findings, input_state: InputState) -> Evidence:
     case, consensus = findings.case, findings.run.consensus
     native = case.native_t1w
     return Evidence(
@@ -273,6 +274,7 @@ def _evidence(findings: _Findings) -> Evidence:
         native_t1w=native.grid,
         native_flair=case.native_flair.grid,
         brain_volume_ml=brain_volume_ml(native.brain_mask, native.grid),
+        intracranial=intracranial_volume(native.brain_mask, native.grid, input_state=input_state),
     )
 
 

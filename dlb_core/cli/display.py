@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from dlb_core import artefacts
 from dlb_core.report.document import RESEARCH_USE, CheckStatus, Report
-from dlb_core.report.wording import hundredths
+from dlb_core.report.wording import head_volume, hundredths
 
 _COLOURS = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red"}
 
@@ -35,7 +35,7 @@ def summarise(report: Report, folder: Path, console: Console) -> None:
     console.print(
         f"\n[bold]{lesions}, {hundredths(totals.lesion_volume_ml)} ml[/bold] "
         f"({hundredths(totals.lesion_load_percent)} % of "
-        f"a brain of {totals.brain_volume_ml:.0f} ml)",
+        f"{head_volume(totals)})",
         highlight=False,
     )
     for check in report.quality:

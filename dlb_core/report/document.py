@@ -131,6 +131,15 @@ class LocationRules(Message):
     ] = 0.25
 
 
+class IntracranialGap(StrEnum):
+    """Why a report has no intracranial volume."""
+
+    SKULL_STRIPPED = "skull_stripped"
+    """The input's skull was removed before, and who knows where."""
+    FIELD_OF_VIEW = "field_of_view"
+    """The T1w cuts the head off."""
+
+
 class Totals(Message):
     """The case in numbers; volumes are in the patient's own space."""
 
@@ -145,8 +154,33 @@ class Totals(Message):
     lesion_volume_high_ml: Annotated[
         float, Field(ge=0, description="what at least a quarter of the networks call lesion")
     ]
-    brain_volume_ml: Annotated[float, Field(ge=0, description="brain mask of the T1w as sent")]
-    lesion_load_percent: Annotated[float, Field(ge=0, description="lesion / brain volume x 100")]
+    brain_volume_ml: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="brain mask of the T1w as sent, with the fluid in and around the brain",
+        ),
+    ]
+    intracranial_volume_ml: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="volume within the skull, estimated: the brain mask's where deepbet drew "
+            "it on a whole head (Fisch et al., Computers in Biology and Medicine 179 (2024) "
+            "108845); null: not estimated, or before schema 1.3",
+        ),
+    ] = None
+    intracranial_gap: Annotated[
+        IntracranialGap | None,
+        Field(strict=False, description="why there is no intracranial volume"),
+    ] = None
+    lesion_load_percent: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="lesion / brain mask x 100: of the intracranial volume where there is one",
+        ),
+    ]
 
 
 class InputTrait(Message):
@@ -232,9 +266,12 @@ class Report(Message):
     """Everything measured on one case."""
 
     schema_version: Annotated[
-        Literal["1.1", "1.2"],
-        Field(description="1.2 has what 1.1 has, and input_trust, robustness, corrections"),
-    ] = "1.2"
+        Literal["1.1", "1.2", "1.3"],
+        Field(
+            description="1.2 has what 1.1 has, and input_trust, robustness, corrections; 1.3 has "
+            "totals.intracranial_volume_ml"
+        ),
+    ] = "1.3"
     label: str
     created: Annotated[str, Field(description="UTC, ISO 8601")]
     software_version: str

@@ -136,9 +136,13 @@ def _totals(
         ],
     )
     load = _quantity(totals.lesion_load_percent, "%", "%")
-    yield observe("lesion-load", "Lesion volume over brain volume", valueQuantity=load)
+    yield observe("lesion-load", "Lesion volume over volume of the brain mask", valueQuantity=load)
     brain = _millilitres(totals.brain_volume_ml)
     yield observe("brain-volume", "Volume of the brain mask", valueQuantity=brain)
+    if totals.intracranial_volume_ml is not None:
+        skull = _millilitres(totals.intracranial_volume_ml)
+        text = "Intracranial volume, estimated (deepbet)"
+        yield observe("intracranial-volume", text, valueQuantity=skull)
     for item in report.locations:
         name = wording.LOCATION_NAMES[item.location]
         yield observe(

@@ -10,12 +10,14 @@ from dlb_core.report.document import (
     RESEARCH_TITLE,
     CheckStatus,
     Confidence,
+    IntracranialGap,
     Lesion,
     Location,
     LocationRules,
     QualityCheck,
     Report,
     Side,
+    Totals,
 )
 from dlb_core.report.language import mark, recorded, say, say_count, written
 
@@ -54,6 +56,10 @@ CONFIDENCES = {
     Confidence.HIGH: mark("high"),
     Confidence.MODERATE: mark("moderate"),
     Confidence.LOW: mark("low"),
+}
+_INTRACRANIAL_GAPS = {
+    IntracranialGap.SKULL_STRIPPED: mark("no intracranial volume: came stripped"),
+    IntracranialGap.FIELD_OF_VIEW: mark("no intracranial volume: head cut off"),
 }
 INPUT_STATES = {
     InputState.RAW: mark("T1w and FLAIR, raw"),
@@ -171,18 +177,18 @@ def headline(report: Report) -> str:
 def summary(report: Report) -> str:
     """The result in a sentence or two."""
     totals = report.totals
-    brain = number(totals.brain_volume_ml)
+    space = head_volume(totals)
     if totals.lesion_count == 0 and report.corrections:
-        return say("In a brain of {brain} ml the reader’s mask marks no lesion.", brain=brain)
+        return say("In {space} the reader’s mask marks no lesion.", space=space)
     if totals.lesion_count == 0:
         return say(
-            "In a brain of {brain} ml the networks marked no lesion of at least {smallest} mm³. "
+            "In {space} the networks marked no lesion of at least {smallest} mm³. "
             "This does not exclude smaller, cortical or spinal lesions.",
-            brain=brain,
+            space=space,
             smallest=measured(report.options.minimum_lesion_mm3),
         )
     largest = volume(report.lesions[0].volume_mm3)
-    load = _load(totals.lesion_load_percent, brain)
+    load = _load(totals.lesion_load_percent, space)
     if totals.lesion_count == 1:
         return say(
             "The lesion measures {largest} and takes up {load}. It is {where}.",
@@ -196,12 +202,24 @@ def summary(report: Report) -> str:
     return f"{told} {_by_location(report)}"
 
 
-def _load(percent: float, brain: str) -> str:
+def _load(percent: float, space: str) -> str:
     if 0 < percent < 0.005:
-        return say(
-            "less than {percent} % of a brain of {brain} ml", percent=number(0.01, 2), brain=brain
-        )
-    return say("{percent} % of a brain of {brain} ml", percent=number(percent, 2), brain=brain)
+        return say("less than {percent} % of {space}", percent=number(0.01, 2), space=space)
+    return say("{percent} % of {space}", percent=number(percent, 2), space=space)
+
+
+def head_volume(totals: Totals) -> str:
+    """The volume that lesions are a share of."""
+    if totals.intracranial_volume_ml is not None:
+        return say("an intracranial volume of {ml} ml", ml=number(totals.intracranial_volume_ml))
+    return say("a brain mask of {ml} ml", ml=number(totals.brain_volume_ml))
+
+
+def intracranial_gap(gap: IntracranialGap | None) -> str:
+    """Why there is no intracranial volume; of an older report that is not known."""
+    if gap is None:
+        return say("with the fluid around the brain")
+    return say(_INTRACRANIAL_GAPS[gap])
 
 
 def _by_location(report: Report) -> str:

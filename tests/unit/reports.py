@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dlb_core.contracts import SegmentationOptions
+from dlb_core.contracts import InputState, SegmentationOptions
 from dlb_core.lesions import label_lesions
 from dlb_core.measurement import Evidence, Measures, measure_case
 from dlb_core.report.document import CheckStatus, ModelIdentity, QualityCheck, Report
 from dlb_core.report.figures import Material
 from dlb_core.template import MNI_GRID
-from dlb_core.tissue import brain_volume_ml
+from dlb_core.tissue import brain_volume_ml, intracranial_volume
 from dlb_core.volume import Mask
 
 Box = tuple[slice, slice, slice]
@@ -100,6 +100,7 @@ def _measured(key: str, boxes: Sequence[Box], minimum_mm3: float) -> Measures:
             native_t1w=MNI_GRID,
             native_flair=MNI_GRID,
             brain_volume_ml=brain_volume_ml(case.brain_mask, MNI_GRID),
+            intracranial=intracranial_volume(case.brain_mask, MNI_GRID, input_state=InputState.RAW),
         )
         _KNOWN[key] = measure_case(case.labels, evidence, minimum_mm3=minimum_mm3)
     return _KNOWN[key]

@@ -8,9 +8,9 @@ import pytest
 from dlb_core.errors import GridMismatch
 from dlb_core.location import Landmarks, Locator
 from dlb_core.measurement import Evidence, largest_diameter_mm, measure_lesions, sum_up
-from dlb_core.report.document import Confidence, Lesion, LocationRules
+from dlb_core.report.document import Confidence, IntracranialGap, Lesion, LocationRules
 from dlb_core.template import MNI_GRID
-from dlb_core.tissue import brain_volume_ml
+from dlb_core.tissue import Intracranial
 from dlb_core.volume import Grid
 
 IDENTITY = np.eye(4)
@@ -38,6 +38,7 @@ def evidence(labels: np.ndarray, **changes: object) -> Evidence:
         native_t1w=grid,
         native_flair=grid,
         brain_volume_ml=4.0,
+        intracranial=Intracranial(volume_ml=4.0),
     )
     return replace(perfect, **changes)
 
@@ -150,15 +151,16 @@ def test_totals_are_the_sums_of_the_table_in_the_patients_space() -> None:
     assert case.lesion_load_percent == pytest.approx(0.6375)
 
 
+def test_totals_tell_why_there_is_no_intracranial_volume() -> None:
+    """An empty field alone would be taken for an older report."""
+    gap = IntracranialGap.FIELD_OF_VIEW
+
+    case = sum_up((), evidence(box_labels(), intracranial=Intracranial(gap=gap)), 3.0)
+
+    assert (case.intracranial_volume_ml, case.intracranial_gap) == (None, gap)
+
+
 def test_an_empty_brain_mask_has_a_lesion_load_of_zero() -> None:
     given = evidence(box_labels(), brain_volume_ml=0.0)
 
     assert sum_up((), given, 3.0).lesion_load_percent == 0
-
-
-def test_brain_volume_counts_the_t1ws_own_voxels() -> None:
-    mask = np.zeros((4, 4, 4), dtype=bool)
-    mask[:2] = True
-
-    grid = Grid((4, 4, 4), affine((5, 5, 4), (0, 0, 0)))
-    assert brain_volume_ml(mask, grid) == pytest.approx(3.2)

@@ -217,7 +217,7 @@ def test_the_page_says_that_it_is_for_research_only(
 def test_the_page_shows_the_numbers_of_the_report(two_lesions: Page) -> None:
     """216 + 27 mm3 in a brain of 3 332 000 mm3."""
     assert "2 lesions, 0.24 ml in all" in two_lesions.text
-    assert "0.01 % of a brain of 3\u202f332 ml" in two_lesions.text
+    assert "0.01 % of an intracranial volume of 3\u202f332 ml" in two_lesions.text
     assert "32, −24, 20" in two_lesions.text
     assert "counted by centres" in two_lesions.text
     assert "not a verdict on dissemination in space" in two_lesions.text

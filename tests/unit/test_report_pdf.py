@@ -137,7 +137,7 @@ def test_every_number_is_one_of_the_reports(two_lesions: tuple[Report, str]) -> 
         text = text.replace(plain(known), " ")
     text = re.sub(r"z = [+-]?\d+ mm|Page \d of \d|MNI152|\b0 %|\b100 %", " ", text)
     # In running text the space within a number is read back as any other.
-    text = re.sub(r"(brain of \d) (\d{3} ml)", r"\1\2", text)
+    text = re.sub(r"(volume of \d) (\d{3} ml)", r"\1\2", text)
     known_numbers = numbers_in(json.loads(case.model_dump_json()))
 
     tokens = re.findall(r"\d+(?:\.\d+)?", text.replace("\u202f", ""))
@@ -153,7 +153,7 @@ def test_the_headline_figures_are_the_reports(two_lesions: tuple[Report, str]) -
     assert case.totals.lesion_volume_ml == pytest.approx(0.243)
     assert "2 lesions, 0.24 ml in all" in text
     assert "agreement interval 0.24 to 0.24 ml" in text
-    assert "0.01 % of a brain of 3 332 ml" in text.replace("\u202f", " ")
+    assert "0.01 % of an intracranial volume of 3 332 ml" in text.replace("\u202f", " ")
 
 
 def test_input_trust_altered_runs_and_corrections_are_printed(

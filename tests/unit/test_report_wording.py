@@ -59,7 +59,7 @@ def test_a_lesion_of_few_voxels_is_not_said_to_be_nothing() -> None:
 
     assert wording.headline(case) == "1 lesion, 3.3 mm³"
     assert wording.summary(case).startswith(
-        "The lesion measures 3.3 mm³ and takes up less than 0.01 % of a brain"
+        "The lesion measures 3.3 mm³ and takes up less than 0.01 % of an intracranial volume"
     )
 
 

@@ -74,7 +74,7 @@ async function showCase(results, corrections) {
 function summary({ lesion_count: count, lesion_volume_ml: volume, lesion_load_percent: load }) {
   if (count === 0) return "No lesion found";
   const ml = volume < 1 ? hundredths(volume) : number(volume, 1);
-  return `${number(count)} ${count === 1 ? "lesion" : "lesions"}, ${ml} ml, ${hundredths(load)} % of the brain`;
+  return `${number(count)} ${count === 1 ? "lesion" : "lesions"}, ${ml} ml, ${hundredths(load)} % of the brain mask`;
 }
 
 function showWhere(point, lesions, id, table) {
