@@ -9,7 +9,6 @@ import logging
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID, uuid4
@@ -33,7 +32,7 @@ from dlb_core.errors import (
 )
 from dlb_core.jobs.idempotency import content_digest, scoped_key
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.leftovers import is_older
+from dlb_core.jobs.leftovers import is_older, old_places
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.requests import KeyTaken
@@ -399,8 +398,7 @@ def sweep(data: DataFolder, store: JobStore, *, older_than_s: float = ABANDONED_
     """
     latest = time.time() - older_than_s
     abandoned = [folder for folder in data.staging.iterdir() if is_older(folder, latest)]
-    kept = [folder for folder in data.jobs.iterdir() if is_older(folder, latest)]
-    kept += data.held_since(datetime.fromtimestamp(latest, UTC), data.jobs)
+    kept = old_places(data, data.jobs, older_than_s=older_than_s)
     abandoned += [folder for folder in kept if not _has_row(folder, store)]
     for folder in abandoned:
         data.remove(folder)

@@ -28,6 +28,7 @@ from benchmarks.load.polling import Polled, Pollers
 from benchmarks.load.process import Usage
 from dlb_core.artefacts import sha256_of
 from dlb_core.contracts import Priority, SegmentationOptions
+from dlb_core.jobs.layout import image_in
 from dlb_core.jobs.store import JobStore
 from tests.faults.system import System
 
@@ -104,7 +105,7 @@ def _accept_small(system: System, root: Path, count: int) -> list[str]:
         for job in jobs:
             system.folder.inputs(job).mkdir(parents=True)
             for role, path in pair.items():
-                shutil.copy(path, system.folder.input(job, role).with_suffix(""))
+                shutil.copy(path, image_in(system.folder.inputs(job), role).with_suffix(""))
             digests = {role: sha256_of(path) for role, path in pair.items()}
             store.insert(job, options, digests, priority=Priority.RESEARCH)
     return [str(job) for job in jobs]

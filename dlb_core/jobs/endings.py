@@ -6,9 +6,11 @@ lost when a process dies in between, and nothing is counted twice.
 """
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select, true
 from sqlalchemy.orm import Session
 
 from dlb_core.contracts import FINAL_STATES
@@ -17,9 +19,11 @@ from dlb_core.jobs.models import JobRow
 from dlb_core.jobs.store.sessions import Sessions
 from dlb_core.jobs.tallies import count_ends
 from dlb_core.jobs.webhooks.messages import messages_of, messages_of_comparison
-from dlb_core.jobs.webhooks.tables import WebhookRow
+from dlb_core.jobs.webhooks.tables import WebhookMessageRow, WebhookRow
 
 BATCH = 100
+
+Row = TypeVar("Row", JobRow, ComparisonRow)
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +32,7 @@ class Endings(Sessions):
     """The part of the store that tells of ends. Any number of processes may do so at once."""
 
     def tell(self) -> int:
-        """Tell of some ends; returns of how many.
+        """Tell of some jobs' ends; returns of how many.
 
         A job that was retried before its end was told is told of when it has ended again.
 
@@ -36,23 +40,7 @@ class Endings(Sessions):
         ------
         StoreUnavailable
         """
-        untold = (
-            select(JobRow)
-            .where(JobRow.untold.is_(True), JobRow.state.in_(FINAL_STATES))
-            .order_by(JobRow.finished)
-            .limit(BATCH)
-        )
-        if self._is_empty(untold.with_only_columns(JobRow.id)):
-            return 0
-        now = self._clock()
-        with self._write() as session:
-            jobs = list(session.scalars(untold.with_for_update(skip_locked=True)))
-            known = _webhooks(session)
-            for job in jobs:
-                session.add_all(messages_of(job, known, now))
-                job.untold = False
-            count_ends(session, jobs)
-        return len(jobs)
+        return self._tell(JobRow, JobRow.state.in_(FINAL_STATES), messages_of, also=count_ends)
 
     def tell_of_comparisons(self) -> int:
         """Tell of some comparisons' ends; returns of how many.
@@ -61,22 +49,30 @@ class Endings(Sessions):
         ------
         StoreUnavailable
         """
+        return self._tell(ComparisonRow, true(), messages_of_comparison)
+
+    def _tell(
+        self,
+        table: type[Row],
+        ended: ColumnElement[bool],
+        messages: Callable[[Row, list[WebhookRow], datetime], list[WebhookMessageRow]],
+        *,
+        also: Callable[[Session, list[Row]], None] = lambda *_: None,
+    ) -> int:
         untold = (
-            select(ComparisonRow)
-            .where(ComparisonRow.untold.is_(True))
-            .order_by(ComparisonRow.finished)
-            .limit(BATCH)
+            select(table).where(table.untold.is_(True), ended).order_by(table.finished).limit(BATCH)
         )
-        if self._is_empty(untold.with_only_columns(ComparisonRow.id)):
+        if self._is_empty(untold.with_only_columns(table.id)):
             return 0
         now = self._clock()
         with self._write() as session:
-            comparisons = list(session.scalars(untold.with_for_update(skip_locked=True)))
+            rows = list(session.scalars(untold.with_for_update(skip_locked=True)))
             known = _webhooks(session)
-            for comparison in comparisons:
-                session.add_all(messages_of_comparison(comparison, known, now))
-                comparison.untold = False
-        return len(comparisons)
+            for row in rows:
+                session.add_all(messages(row, known, now))
+                row.untold = False
+            also(session, rows)
+        return len(rows)
 
     def _is_empty(self, query: Select[Any]) -> bool:
         """Whether there is nothing of this kind: mostly so, and a look costs no lock."""

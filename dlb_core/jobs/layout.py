@@ -122,14 +122,6 @@ class DataFolder:
         """Folder of a job's images."""
         return self.job(job_id) / "inputs"
 
-    def input(self, job_id: UUID, role: str) -> Path:
-        """A job's image of one role (T1w, FLAIR), compressed or not."""
-        return image_in(self.inputs(job_id), role)
-
-    def dicom(self, job_id: UUID) -> Path:
-        """What is kept of a job's FLAIR series, where it came as DICOM."""
-        return self.inputs(job_id) / DICOM_REFERENCE
-
     def votes(self, job_id: UUID) -> Path:
         """The networks' votes so far; any attempt may take up what another has left."""
         return self.job(job_id) / "votes" / "votes.npz"

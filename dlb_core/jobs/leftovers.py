@@ -5,6 +5,8 @@ is the service's to find: it knows which uploads are still coming in.
 """
 
 import shutil
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dlb_core.contracts import FINAL_STATES, JobState
@@ -81,6 +83,20 @@ def remove_scratch(store: JobStore, folder: DataFolder) -> None:
         if job.state in FINAL_STATES:
             folder.remove_votes(job_id)
         folder.remove_emptied(job_id)
+
+
+def old_places(folder: DataFolder, places: Path, *, older_than_s: float) -> list[Path]:
+    """Folders right below a place, here or in the bucket, with nothing young in them.
+
+    Another process may be filling the others.
+
+    Raises
+    ------
+    BucketUnavailable
+    """
+    latest = time.time() - older_than_s
+    here = [path for path in places.iterdir() if is_older(path, latest)] if places.is_dir() else []
+    return [*here, *folder.held_since(datetime.fromtimestamp(latest, UTC), places)]
 
 
 def is_older(folder: Path, latest: float) -> bool:

@@ -18,7 +18,7 @@ from dlb_core.artefacts import sha256_of
 from dlb_core.contracts import FINAL_STATES, JobState, SegmentationOptions
 from dlb_core.jobs.dispatcher import Dispatcher
 from dlb_core.jobs.embedded_redis import EmbeddedRedis, server_binary
-from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.layout import DataFolder, image_in
 from dlb_core.jobs.queue import JobQueue
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
@@ -78,8 +78,8 @@ class Installation:
         job_id = uuid4()
         self.folder.inputs(job_id).mkdir(parents=True)
         digests = {
-            "T1w": write_image(self.folder.input(job_id, "T1w"), (12, 12, 12)),
-            "FLAIR": write_image(self.folder.input(job_id, "FLAIR"), flair_shape),
+            "T1w": write_image(image_in(self.folder.inputs(job_id), "T1w"), (12, 12, 12)),
+            "FLAIR": write_image(image_in(self.folder.inputs(job_id), "FLAIR"), flair_shape),
         }
         self.store.insert(job_id, SegmentationOptions(label=label), digests)
         self.dispatcher.wake()

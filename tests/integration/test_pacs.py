@@ -13,6 +13,7 @@ import pydicom
 import pytest
 
 from dlb_core import artefacts
+from dlb_core.jobs.layout import DICOM_REFERENCE
 from tests.integration.job_harness import HERE, ROOT, wait_until
 from tests.integration.orthanc import PASSWORD, USER, Orthanc, require_orthanc
 from tests.unit.dicom_kit import OBLIQUE, PATIENT, PATIENT_ID, STUDY, flair, series, t1w, write
@@ -82,7 +83,7 @@ def test_a_study_goes_from_the_archive_and_its_results_back_to_it(
     assert (answer.status_code, again.status_code) == (202, 200), answer.text
     job = answer.json()["id"]
     assert again.json()["id"] == job
-    kept = service.services.data.dicom(UUID(job)).read_text()
+    kept = (service.services.data.inputs(UUID(job)) / DICOM_REFERENCE).read_text()
     assert PATIENT_ID not in kept
     assert [entry["state"] for entry in deliveries(client, job)] == ["pending"]
 

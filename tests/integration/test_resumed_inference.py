@@ -10,6 +10,7 @@ from ensemble_pipeline import FIRST_FILE, VOTES_FILE
 from job_harness import HERE, ROOT, write_image
 
 from dlb_core.contracts import JobState, SegmentationOptions, Stage
+from dlb_core.jobs.layout import image_in
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from dlb_core.votes import KEEP_EVERY
@@ -40,7 +41,7 @@ class Bench:
         job_id = uuid4()
         self.folder.inputs(job_id).mkdir(parents=True)
         for role in ("T1w", "FLAIR"):
-            write_image(self.folder.input(job_id, role), (12, 12, 12))
+            write_image(image_in(self.folder.inputs(job_id), role), (12, 12, 12))
         self.store.insert(job_id, SegmentationOptions(label=label), {})
         return job_id
 

@@ -16,6 +16,7 @@ from quick_pipeline import LITTER
 
 from dlb_core.contracts import JobState, Outcome, Priority, SegmentationOptions
 from dlb_core.errors import InputsGone, StoreUnavailable
+from dlb_core.jobs.layout import image_in
 from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from tests.unit.small_disk import NEEDS_ROOT, fill, mounted
@@ -43,7 +44,7 @@ class Bench:
         job_id = uuid4()
         self.folder.inputs(job_id).mkdir(parents=True)
         for role in ("T1w", "FLAIR"):
-            write_image(self.folder.input(job_id, role), (12, 12, 12))
+            write_image(image_in(self.folder.inputs(job_id), role), (12, 12, 12))
         self.store.insert(job_id, SegmentationOptions(label=label), {}, priority=priority)
         return job_id
 
@@ -130,7 +131,7 @@ def test_a_failed_job_can_be_tried_again(bench: Bench) -> None:
 def test_images_at_fault_are_not_kept(bench: Bench) -> None:
     """No other attempt could go well with them."""
     job_id = bench.accept()
-    write_image(bench.folder.input(job_id, "FLAIR"), (12, 12, 13))
+    write_image(image_in(bench.folder.inputs(job_id), "FLAIR"), (12, 12, 13))
 
     job = bench.run(job_id)
 
@@ -180,7 +181,7 @@ def test_a_full_disk_is_tried_again_with_the_scans_kept(bench: Bench) -> None:
     job = bench.run(bench.accept("full"))
 
     assert (job.state, job.attempts) == (JobState.ACCEPTED, 1)
-    assert bench.folder.input(job.id, "T1w").exists()
+    assert image_in(bench.folder.inputs(job.id), "T1w").exists()
     assert not bench.folder.attempt(job.id, 1).exists()
 
     job = bench.run(job.id, max_attempts=2)
@@ -255,7 +256,7 @@ def test_an_attempt_that_lost_its_claim_leaves_no_trace(bench: Bench) -> None:
 
     assert bench.store.get(job_id) == before
     assert not bench.folder.attempt(job_id, 1).exists()
-    assert bench.folder.input(job_id, "FLAIR").exists()
+    assert image_in(bench.folder.inputs(job_id), "FLAIR").exists()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from dlb_core.cli.main import main
 from dlb_core.contracts import JobState
 from dlb_core.dicom.reference import read_reference
 from dlb_core.errors import BadOption
+from dlb_core.jobs.layout import DICOM_REFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -107,4 +108,4 @@ def test_submit_sends_a_folder_as_an_archive(
     assert "no series 4" in capsys.readouterr().err
     jobs, _ = running.services.store.list_jobs(state=JobState.ACCEPTED, limit=9)
     assert [list(job.inputs) for job in jobs] == [["study"]]
-    assert running.services.data.dicom(jobs[0].id).exists()
+    assert (running.services.data.inputs(jobs[0].id) / DICOM_REFERENCE).exists()

@@ -10,7 +10,7 @@ import pytest
 from dlb_core.contracts import JobState, Priority, SegmentationOptions
 from dlb_core.errors import StoreUnavailable
 from dlb_core.jobs.dispatcher import Dispatcher
-from dlb_core.jobs.layout import DataFolder
+from dlb_core.jobs.layout import DataFolder, image_in
 from dlb_core.jobs.leftovers import remove_leftovers
 from dlb_core.jobs.queue import JobQueue
 from dlb_core.jobs.store import JobStore
@@ -84,7 +84,7 @@ def accept(store: JobStore, folder: DataFolder) -> UUID:
     """Insert a job with its files."""
     job_id = uuid4()
     folder.inputs(job_id).mkdir(parents=True)
-    folder.input(job_id, "T1w").write_bytes(b"scan")
+    image_in(folder.inputs(job_id), "T1w").write_bytes(b"scan")
     store.insert(job_id, SegmentationOptions(), {})
     return job_id
 
@@ -192,7 +192,7 @@ def test_files_of_a_job_that_fails_here_are_tidied(
     make_dispatcher(store, queue, folder).run_once()
 
     assert store.get(failed).state is JobState.FAILED
-    assert folder.input(failed, "T1w").exists()
+    assert image_in(folder.inputs(failed), "T1w").exists()
     assert not folder.attempt(failed, 1).exists()
     assert store.get(cancelled).state is JobState.DISMISSED
     assert not folder.job(cancelled).exists()
@@ -241,7 +241,7 @@ def test_leftovers_of_ended_jobs_go_and_everything_else_stays(
 
     remove_leftovers(store, folder)
 
-    assert folder.input(waiting, "T1w").exists()
+    assert image_in(folder.inputs(waiting), "T1w").exists()
     assert not folder.job(dismissed).exists()
     assert not folder.inputs(done).exists()
     assert [path.name for path in folder.attempt(done, 2).parent.iterdir()] == ["2"]

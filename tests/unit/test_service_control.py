@@ -9,6 +9,7 @@ from service_kit import finish, service, submit
 
 from dlb_core.contracts import JobState
 from dlb_core.documents import JobDocument, Problem
+from dlb_core.jobs.layout import image_in
 from dlb_core.jobs.leftovers import tidy_ended
 from service.dependencies import Services
 
@@ -117,7 +118,7 @@ async def test_a_failed_job_is_tried_again_from_its_images(tmp_path: Path) -> No
         assert before.error is not None
         assert (retried.state, retried.error, retried.attempts) == (JobState.ACCEPTED, None, 0)
         assert [attempt.error for attempt in retried.attempt_log] == [before.error]
-        assert services.data.input(job_id, "T1w").exists()
+        assert image_in(services.data.inputs(job_id), "T1w").exists()
         again = services.store.claim(job_id, 60.0)
         assert again is not None
         assert (again.attempt, again.fence) == (1, 2)
@@ -164,7 +165,7 @@ async def test_deleting_a_cancelled_job_takes_its_images_too(tmp_path: Path) -> 
     async with service(tmp_path) as (client, services):
         job_id = await accept(client)
         await client.post(f"/v1/jobs/{job_id}/cancel")
-        assert services.data.input(job_id, "T1w").exists()
+        assert image_in(services.data.inputs(job_id), "T1w").exists()
 
         assert (await client.delete(f"/v1/jobs/{job_id}")).status_code == 204
 

@@ -13,6 +13,7 @@ import pytest
 from dicom_kit import PATIENT_ID, archive, flair, series, t1w
 from service_kit import form, form_headers, nifti, service
 
+from dlb_core.jobs.layout import DICOM_REFERENCE
 from service.dependencies import Services
 
 Parts = list[tuple[str, bytes]]
@@ -47,7 +48,7 @@ def test_a_study_becomes_a_job_whose_folder_holds_two_images_and_no_names(
         job = UUID(answer.json()["id"])
         kept = sorted(path.name for path in services.data.inputs(job).iterdir())
         assert kept == ["FLAIR.nii", "T1w.nii", "dicom.json"]
-        assert services.data.dicom(job).exists()
+        assert (services.data.inputs(job) / DICOM_REFERENCE).exists()
         assert not list(services.data.staging.iterdir())
 
     with caplog.at_level(logging.DEBUG):

@@ -12,6 +12,7 @@ from service_kit import finish, form, form_headers, nifti, service, submit
 
 from dlb_core.contracts import Role
 from dlb_core.documents import Problem
+from dlb_core.jobs.layout import image_in
 from dlb_core.jobs.store import utc_now
 from dlb_core.longitudinal.requests import ComparisonDocument
 from service.dependencies import Services
@@ -43,7 +44,7 @@ def kept(services: Services) -> tuple[int, int]:
     jobs = sum(services.store.counts_by_state().values())
     assert len(list(services.data.jobs.iterdir())) == jobs
     assert not list(services.data.staging.iterdir())
-    return jobs, len(services.comparisons.newest(100, sees=None))
+    return jobs, len(services.comparisons.list_comparisons(sees=None, limit=100)[0])
 
 
 async def settled(client: httpx.AsyncClient, services: Services, path: str) -> ComparisonDocument:
@@ -73,7 +74,7 @@ async def test_scans_make_two_jobs_and_a_comparison_that_begins_after_them(tmp_p
         for job_id in (document.first, document.second):
             job = services.store.get(job_id)
             assert (job.options.label, job.priority) == ("P 7", "research")
-            assert services.data.input(job_id, "FLAIR").is_file()
+            assert image_in(services.data.inputs(job_id), "FLAIR").is_file()
         finish(services, document.first)
         waits = await client.get(answer.headers["Location"])
         assert waits.json()["state"] == "waiting"

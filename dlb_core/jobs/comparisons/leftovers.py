@@ -4,8 +4,6 @@ A row is there before its folder, and goes before it: a folder without a row is 
 still be written to for a while, by a worker that has yet to hear of the removal.
 """
 
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -14,7 +12,7 @@ from dlb_core.errors import JobNotFound
 from dlb_core.jobs.comparisons.dispatcher import attempt_folder, comparisons_folder
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.layout import DataFolder
-from dlb_core.jobs.leftovers import is_older
+from dlb_core.jobs.leftovers import old_places
 
 
 def sweep_comparisons(folder: DataFolder, store: ComparisonStore, *, older_than_s: float) -> int:
@@ -31,17 +29,8 @@ def sweep_comparisons(folder: DataFolder, store: ComparisonStore, *, older_than_
     ------
     StoreUnavailable, BucketUnavailable
     """
-    latest = time.time() - older_than_s
-    places = comparisons_folder(folder)
-    here = list(places.iterdir()) if places.is_dir() else []
-    abandoned = [
-        path
-        for place in here
-        for path in _abandoned(place, folder, store)
-        if is_older(path, latest)
-    ]
-    for place in folder.held_since(datetime.fromtimestamp(latest, UTC), places):
-        abandoned += _abandoned(place, folder, store)
+    old = old_places(folder, comparisons_folder(folder), older_than_s=older_than_s)
+    abandoned = [path for place in old for path in _abandoned(place, folder, store)]
     for path in abandoned:
         folder.remove(path)
     return len(abandoned)
