@@ -3,11 +3,13 @@
 Nothing here imports numpy or torch: the service lives on these models alone.
 """
 
+import re
 from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 NUM_NETWORKS = 75
 """Networks in an ensemble: 3 columns x 5 x 5, mirrored onto the other hemisphere."""
@@ -112,6 +114,34 @@ StopCallback = Callable[[], bool]
 """Asked between steps and between networks; True makes the pipeline raise `Cancelled`."""
 
 
+FIRST_SCANS = date(1977, 1, 1)
+"""Nobody was scanned before."""
+
+
+def _as_written(value: object) -> object:
+    """Only what reads as a date is one: no moments, no seconds since 1970."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        return value
+    if type(value) is date:
+        return value
+    raise ValueError("not a date: write it as 2026-03-31")
+
+
+def _plausible(value: date) -> date:
+    # Where it is tomorrow already, a scan of today is no scan of the future.
+    if value > datetime.now(UTC).date() + timedelta(days=1):
+        raise ValueError(f"{value} lies in the future: give the day of the scan")
+    if value < FIRST_SCANS:
+        raise ValueError(f"{value} is before the first scans: give the day of the scan")
+    return value
+
+
+ScanDate = Annotated[
+    date, Field(strict=False), BeforeValidator(_as_written), AfterValidator(_plausible)
+]
+"""The day of a scan; JSON carries it as YYYY-MM-DD."""
+
+
 class SegmentationOptions(Message):
     """What a caller may choose for one case."""
 
@@ -151,6 +181,10 @@ class SegmentationOptions(Message):
             "as long"
         ),
     ] = False
+    scan_date: Annotated[
+        ScanDate | None,
+        Field(description="day on which the images were acquired, YYYY-MM-DD; printed on reports"),
+    ] = None
 
 
 class ArtefactEntry(Message):

@@ -37,10 +37,11 @@ from dlb_core.jobs.records import JobRecord
 from dlb_core.jobs.store import JobStore
 from dlb_core.jobs.store.requests import KeyTaken
 from dlb_core.jobs.tracing import current_traceparent
-from dlb_core.validation import check_header, check_pair
+from dlb_core.validation import ImageFacts, check_header, check_pair
 from service.bodies import chunks_of
 from service.dicom import STUDY, is_dicom, limiter, unfold
 from service.lanes import Lane
+from service.scan_dates import SCAN_DATE, with_scan_date
 from service.settings import ServiceSettings
 from service.space import Reservation, UploadSpace
 from service.uploads import (
@@ -126,7 +127,7 @@ class Intake:
         """Parts of the form, and their caps."""
         return FormLimits(
             choices=(frozenset(ROLES), frozenset({STUDY})),
-            texts=frozenset({OPTIONS, PRIORITY, SERIES}),
+            texts=frozenset({OPTIONS, PRIORITY, SERIES, SCAN_DATE}),
             max_file_bytes=self.settings.max_upload_bytes,
             max_text_bytes=MAX_OPTIONS_BYTES,
         )
@@ -308,7 +309,9 @@ def read_form(form: StagedForm) -> Asked:
         The fields at fault are named.
     """
     return Asked(
-        options=read_options(form.texts.get(OPTIONS, b"")),
+        options=with_scan_date(
+            read_options(form.texts.get(OPTIONS, b"")), form.texts.get(SCAN_DATE, b"")
+        ),
         priority=read_priority(form.texts.get(PRIORITY, b"")),
         inputs={ROLES.get(part, part): file.sha256 for part, file in form.files.items()},
         series=read_series(form.texts.get(SERIES, b"")),
@@ -371,8 +374,8 @@ def read_json(text: bytes, kind: type[Document], part: str) -> Document:
         raise BadOption(f"the {part} are not as their schema says", fields=fields) from error
 
 
-def check_images(images: dict[str, Path]) -> None:
-    """Check both images' headers, and that they show the same place.
+def check_images(images: dict[str, Path]) -> dict[str, ImageFacts]:
+    """Check both images' headers, and that they show the same place; what the headers say.
 
     Raises
     ------
@@ -380,6 +383,7 @@ def check_images(images: dict[str, Path]) -> None:
     """
     facts = {part: check_header(images[part], role=role) for part, role in ROLES.items()}
     check_pair(facts["t1w"], facts["flair"])
+    return facts
 
 
 def sweep(data: DataFolder, store: JobStore, *, older_than_s: float = ABANDONED_AFTER_S) -> int:

@@ -15,6 +15,7 @@ import threading
 from typing import Any, BinaryIO
 
 from dlb_core.contracts import Progress
+from dlb_core.dicom.dating import dated
 from dlb_core.errors import (
     DiskFull,
     DlbError,
@@ -132,7 +133,7 @@ def _run(request: CaseRequest, events: BinaryIO, stop: threading.Event) -> dict[
         request.t1w,
         request.flair,
         request.output,
-        options=request.options,
+        options=dated(request.options, request.dicom),
         bundle=request.bundle,
         device=request.device,
         num_threads=request.threads,

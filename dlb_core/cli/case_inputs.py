@@ -44,6 +44,12 @@ def add_case_inputs(parser: argparse._ActionsContainer, visit: str = "") -> None
         metavar="PATH",
         help="in place of these two: folder or zip of DICOM files that holds both series",
     )
+    parser.add_argument(
+        f"{start}scan-date",
+        metavar="YYYY-MM-DD",
+        help="day of the scan, printed on the report (default: of DICOM, its own, if identities "
+        "are kept)",
+    )
     for kind in ("t1w", "flair"):
         parser.add_argument(
             f"{start}{kind}-series",
@@ -80,6 +86,12 @@ def given_inputs(args: argparse.Namespace, visit: str = "") -> tuple[dict[str, P
     except BadOption as error:
         raise BadOption(f"give {start}t1w and {start}flair, or {start}study") from error
     return case.images, named
+
+
+def given_date(args: argparse.Namespace, visit: str = "") -> str | None:
+    """The day of a visit's scan, as it is given; not looked at yet."""
+    date: str | None = getattr(args, f"{visit}_scan_date" if visit else "scan_date", None)
+    return date
 
 
 def _start(visit: str) -> str:

@@ -4,7 +4,7 @@ import argparse
 
 from pydantic import ValidationError
 
-from dlb_core.cli.case_inputs import add_case_inputs
+from dlb_core.cli.case_inputs import add_case_inputs, given_date
 from dlb_core.contracts import InputState, SegmentationOptions
 from dlb_core.errors import BadOption
 
@@ -42,8 +42,8 @@ def add_processing_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def parse_case_options(args: argparse.Namespace) -> SegmentationOptions:
-    """Check the options before anything is done.
+def parse_case_options(args: argparse.Namespace, visit: str = "") -> SegmentationOptions:
+    """Check the options before anything is done; of one visit among several, with its date.
 
     Raises
     ------
@@ -51,14 +51,20 @@ def parse_case_options(args: argparse.Namespace) -> SegmentationOptions:
         Names each option at fault.
     """
     try:
-        return SegmentationOptions(
-            input_state=InputState(args.input_state),
-            minimum_lesion_mm3=args.minimum_lesion_mm3,
-            label=getattr(args, "label", ""),
-            ignore_quality_failures=args.ignore_quality_failures,
-            robustness=args.robustness,
+        return SegmentationOptions.model_validate(
+            {
+                "input_state": args.input_state,
+                "minimum_lesion_mm3": args.minimum_lesion_mm3,
+                "label": getattr(args, "label", ""),
+                "ignore_quality_failures": args.ignore_quality_failures,
+                "robustness": args.robustness,
+                "scan_date": given_date(args, visit),
+            }
         )
     except ValidationError as error:
         faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}
-        listed = "; ".join(f"--{name.replace('_', '-')}: {text}" for name, text in faults.items())
+        own = {"scan_date": f"{visit}-scan-date" if visit else "scan-date"}
+        listed = "; ".join(
+            f"--{own.get(name, name.replace('_', '-'))}: {text}" for name, text in faults.items()
+        )
         raise BadOption(listed, fields=faults) from error

@@ -11,6 +11,7 @@ from dlb_core.cli.case_inputs import CaseFiles, case_files
 from dlb_core.cli.case_options import add_case_options, parse_case_options
 from dlb_core.cli.display import progress_bar, summarise
 from dlb_core.contracts import Device, Progress, ProgressCallback, SegmentationOptions
+from dlb_core.dicom.dating import dated
 from dlb_core.documents import overall_fraction
 from dlb_core.errors import BadOption
 from dlb_core.report.document import Report
@@ -126,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
         progress_bar(console, "reading") as (bar, task),
     ):
         say_choice(case, bar.console)
+        options = dated(options, case.reference)
 
         def show(progress: Progress) -> None:
             fraction = overall_fraction(progress)

@@ -39,6 +39,9 @@ STUDY_KEYWORDS = (
 )
 """Whose study it is."""
 
+DATE_KEYWORDS = ("AcquisitionDate", "SeriesDate")
+"""When it was scanned, before the study's date; read, and kept only where identities are."""
+
 NEEDED = (
     "SpecificCharacterSet",
     "SOPClassUID",
@@ -66,6 +69,7 @@ NEEDED = (
     "ImagePositionPatient",
     "SliceThickness",
     "SpacingBetweenSlices",
+    *DATE_KEYWORDS,
     *STUDY_KEYWORDS,
 )
 """All that is read of a header: a study of thousands of images must not fill the memory."""

@@ -7,6 +7,7 @@ common: the series' geometry and UIDs, and the patient and study, if the operato
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ import pydicom
 from dlb_core.artefacts import write_text
 from dlb_core.dicom.choose import Explained
 from dlb_core.dicom.geometry import Stack, stack
-from dlb_core.dicom.headers import STUDY_KEYWORDS, UNPARSABLE, attribute, instance_of
+from dlb_core.dicom.headers import (
+    DATE_KEYWORDS,
+    STUDY_KEYWORDS,
+    UNPARSABLE,
+    attribute,
+    instance_of,
+)
 from dlb_core.dicom.identity import without_patient
 from dlb_core.errors import SeriesDefective
 
@@ -46,6 +53,8 @@ class Reference:
     """One an image, in the order of the stack, without pixels."""
     explanation: tuple[Explained, ...]
     """Why this series, and which others there were."""
+    scan_date: str | None = None
+    """ISO; None where the headers name none, or identities are not kept."""
 
     @property
     def stack(self) -> Stack:
@@ -90,6 +99,7 @@ def write_reference(
             for one in flair.instances
         ],
         "explanation": [asdict(entry) for entry in explanation],
+        "scan_date": _scan_date(flair.instances[0].header) if keep_identity else None,
     }
     write_text(path, json.dumps(document) + "\n")
 
@@ -101,7 +111,18 @@ def read_reference(path: Path) -> Reference:
     return Reference(
         headers=tuple(_header(common, image) for image in document["images"]),
         explanation=tuple(Explained(**entry) for entry in document["explanation"]),
+        scan_date=document.get("scan_date"),
     )
+
+
+def _scan_date(header: pydicom.Dataset) -> str | None:
+    """The first date that is one; images of a series are taken within minutes."""
+    for keyword in (*DATE_KEYWORDS, "StudyDate"):
+        try:
+            return datetime.strptime(str(attribute(header, keyword)), "%Y%m%d").date().isoformat()
+        except ValueError:
+            continue
+    return None
 
 
 def _common(flair: Stack, *, keep_identity: bool) -> pydicom.Dataset:

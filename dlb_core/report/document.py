@@ -4,6 +4,7 @@ Units are in the names; spaces too (`mni_mm`: ICBM152 world mm, RAS+; `flair_vox
 the FLAIR file as uploaded).
 """
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -292,6 +293,11 @@ class Report(Message):
         Field(description="edits by hand that led here, oldest first; none: the networks' own"),
     ] = ()
     research_use: str = RESEARCH_USE
+
+    @property
+    def scan_date(self) -> date | None:
+        """The day of the scan, if it is known."""
+        return self.options.scan_date
 
     @property
     def version(self) -> int:

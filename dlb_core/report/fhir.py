@@ -76,6 +76,7 @@ def _diagnostic_report(report: Report, results: Sequence[Resource], device: Reso
         "category": [_coded(f"{HL7}/v2-0074", "NMR", "Nuclear Magnetic Resonance")],
         "code": _coded(LOINC, "24590-2", "MR Brain"),
         "subject": _subject(report),
+        **_effective(report),
         "issued": report.created,
         "performer": [_reference(device)],
         "result": [_reference(each) for each in results],
@@ -232,6 +233,7 @@ def _observation(
         "category": [_coded(f"{HL7}/observation-category", "imaging", "Imaging")],
         "code": _coded(MEASURES, code, text),
         "subject": _subject(report),
+        **_effective(report),
         "issued": report.created,
         "bodySite": _coded(SNOMED, "12738006", "Brain structure"),
         "device": _reference(device),
@@ -246,6 +248,12 @@ def _component(code: str, text: str, **value: Any) -> Resource:
 def _subject(report: Report) -> Resource:
     """The label that the case was sent with: it names no patient."""
     return {"display": report.label or "Unlabelled case"}
+
+
+def _effective(report: Report) -> Resource:
+    """When what is told was so: on the day of the scan, if that is known."""
+    known = report.scan_date
+    return {} if known is None else {"effectiveDateTime": known.isoformat()}
 
 
 def _reference(entry: Resource) -> Resource:

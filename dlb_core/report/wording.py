@@ -142,6 +142,11 @@ def day(date: date) -> str:
     return say("{day} {month} {year}", day=date.day, month=month, year=date.year)
 
 
+def scan_day(date: date | None) -> str:
+    """The day of a scan."""
+    return say("not given") if date is None else day(date)
+
+
 def location_rules(rules: LocationRules) -> dict[Location, str]:
     """The declared rules, a line each."""
     return {

@@ -60,6 +60,11 @@ FORM: dict[str, Any] = {
                         },
                         "series": {"$ref": "#/components/schemas/NamedSeries"},
                         "options": {"$ref": "#/components/schemas/SegmentationOptions"},
+                        "scan_date": {
+                            "type": "string",
+                            "format": "date",
+                            "description": "day of the scan, in place of the one in the options",
+                        },
                         "priority": {
                             "type": "string",
                             "enum": [priority.value for priority in Priority],
