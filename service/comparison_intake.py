@@ -17,6 +17,7 @@ from starlette.requests import Request
 
 from dlb_core.documents import API
 from dlb_core.errors import (
+    BadOption,
     BucketUnavailable,
     DiskFull,
     IdempotencyConflict,
@@ -30,6 +31,8 @@ from dlb_core.jobs.store.requests import KeyTaken, NewJob
 from dlb_core.jobs.tracing import current_traceparent
 from dlb_core.longitudinal.naming import VISITS, naming_visit
 from dlb_core.longitudinal.requests import ComparisonChoices, ComparisonRequest
+from dlb_core.longitudinal.rules import check_resolution, require_comparable
+from dlb_core.validation import ImageFacts
 from service.dependencies import Services
 from service.dicom import STUDY, is_dicom
 from service.intake import (
@@ -47,6 +50,7 @@ from service.intake import (
     read_options,
     read_priority,
 )
+from service.scan_dates import SCAN_DATE
 from service.space import Reservation
 from service.uploads import FormLimits, StagedForm, boundary_of, disk_errors, staging_folder
 
@@ -114,7 +118,7 @@ class ComparisonIntake:
         ]
         return FormLimits(
             choices=tuple(first | second for first, second in product(*ways)),
-            texts=frozenset({OPTIONS, PRIORITY, CHOICES, *(_part(v, SERIES) for v in VISITS)}),
+            texts=frozenset({OPTIONS, PRIORITY, CHOICES, *_of_each(SERIES, SCAN_DATE)}),
             max_file_bytes=self.intake.settings.max_upload_bytes,
             max_text_bytes=MAX_OPTIONS_BYTES,
         )
@@ -201,7 +205,11 @@ class ComparisonIntake:
     ) -> ComparisonAdmission:
         """Check a received form and accept what it holds, unless it was accepted before."""
         # What is for both visits is no one visit's fault.
-        read_options(form.texts.get(OPTIONS, b""))
+        if read_options(form.texts.get(OPTIONS, b"")).scan_date is not None:
+            raise BadOption(
+                "two visits have two days: send first_scan_date and second_scan_date, and none "
+                "in the options"
+            )
         read_priority(form.texts.get(PRIORITY, b""))
         choices = read_json(form.texts.get(CHOICES, b""), ComparisonChoices, CHOICES)
         visits = [_visit_of(name, part, folder / name) for name, part in forms.items()]
@@ -210,18 +218,22 @@ class ComparisonIntake:
         known = self.known(sender, content)
         if known is not None:
             return known
+        voxels = []
         for visit in visits:
             with naming_visit(visit.name):
-                self._prepare(visit, reservation)
+                voxels.append(self._prepare(visit, reservation).voxel_sizes)
+        if not choices.ignore_differences:
+            # What the comparison would refuse in the end must not cost two segmentations.
+            require_comparable([check_resolution(*voxels)])
         return self._keep(visits, choices, content, sender)
 
-    def _prepare(self, visit: _Visit, reservation: Reservation) -> None:
-        """Make a visit's images, and check them."""
+    def _prepare(self, visit: _Visit, reservation: Reservation) -> ImageFacts:
+        """Make a visit's images, and check them; what its FLAIR's header says."""
         visit.folder.mkdir(mode=0o700)
         moved = {part: path.rename(visit.folder / part) for part, path in visit.images.items()}
         series = visit.asked.series
         visit.images = self.intake.unfolded(moved, visit.folder, series, reservation)
-        check_images(visit.images)
+        return check_images(visit.images)["flair"]
 
     def _keep(
         self, visits: list[_Visit], choices: ComparisonChoices, content: str, sender: Sender
@@ -275,14 +287,19 @@ def _part(visit: str, part: str) -> str:
     return f"{visit}_{part}"
 
 
+def _of_each(*parts: str) -> tuple[str, ...]:
+    """Names of parts that each visit has."""
+    return tuple(_part(visit, part) for visit in VISITS for part in parts)
+
+
 def _form_of(visit: str, form: StagedForm) -> StagedForm:
     """One visit's part of the form, as a form of its own."""
     parts = {_part(visit, part): part for part in (*ROLES, STUDY)}
     common = {name: form.texts[name] for name in (OPTIONS, PRIORITY) if name in form.texts}
-    series = form.texts.get(_part(visit, SERIES), b"")
+    own = {name: form.texts.get(_part(visit, name), b"") for name in (SERIES, SCAN_DATE)}
     return StagedForm(
         files={parts[name]: file for name, file in form.files.items() if name in parts},
-        texts=common | {SERIES: series},
+        texts=common | own,
     )
 
 

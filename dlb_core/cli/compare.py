@@ -97,7 +97,7 @@ def _visits(args: argparse.Namespace, console: Console) -> list[Path]:
             "and --first-flair (or --first-study), --second-t1w and --second-flair (or "
             "--second-study)"
         )
-    made = dict(zip(scanned, segment_visits(scanned, args, console), strict=True))
+    made = dict(zip(scanned, segment_visits(scanned, args, console, results=given), strict=True))
     results = iter(given)
     return [made[visit] if visit in made else next(results) for visit in VISITS]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from dlb_core import artefacts
 from dlb_core.bundled import default_bundle
 from dlb_core.cli.case_inputs import CaseFiles, add_case_inputs, case_files, given_inputs
 from dlb_core.cli.case_options import add_processing_options, parse_case_options
@@ -20,8 +21,11 @@ from dlb_core.cli.segment import (
     write_dicom_of,
 )
 from dlb_core.contracts import Progress, SegmentationOptions
+from dlb_core.dicom.dating import dated
 from dlb_core.documents import overall_fraction
 from dlb_core.longitudinal.naming import VISITS, naming_visit
+from dlb_core.longitudinal.rules import Sizes, check_resolution, require_comparable
+from dlb_core.report.document import RunRecord
 from dlb_core.validation import check_header, check_pair
 
 VOTES = ".votes"
@@ -38,22 +42,37 @@ def add_scan_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(group)
 
 
-def segment_visits(visits: list[str], args: argparse.Namespace, console: Console) -> list[Path]:
+def segment_visits(
+    visits: list[str], args: argparse.Namespace, console: Console, *, results: list[Path]
+) -> list[Path]:
     """Segment visits' scans, but for what an earlier run has done; returns their folders.
+
+    Parameters
+    ----------
+    visits : list of str
+        Those of which there are scans.
+    args : argparse.Namespace
+    console : Console
+    results : list of Path
+        Of the other visits.
 
     Raises
     ------
     InputError, StageFailed
         It names the visit.
+    QualityFailed
+        The FLAIRs' voxels are too unlike to be compared, and nothing says to go on regardless.
     """
-    options = parse_case_options(args)
+    options = {visit: parse_case_options(args, visit) for visit in visits}
     check_run_options(args)
     for visit in visits:
         given_inputs(args, visit)
     with ExitStack() as stack:
         # Both before either is segmented: a mistake in the later one must not cost half an hour.
         cases = {visit: _checked(visit, args, stack) for visit in visits}
-        return [_segment(visit, args, cases[visit], options, console) for visit in visits]
+        if visits and not args.ignore_differences:
+            _require_like_voxels([case.flair for case in cases.values()], results)
+        return [_segment(visit, args, cases[visit], options[visit], console) for visit in visits]
 
 
 def _checked(visit: str, args: argparse.Namespace, stack: ExitStack) -> CaseFiles:
@@ -63,6 +82,23 @@ def _checked(visit: str, args: argparse.Namespace, stack: ExitStack) -> CaseFile
         case = stack.enter_context(files)
         check_pair(check_header(case.t1w, role="T1w"), check_header(case.flair, role="FLAIR"))
     return case
+
+
+def _require_like_voxels(flairs: list[Path], results: list[Path]) -> None:
+    """Refuse now what the comparison would refuse when both visits are segmented."""
+    sizes = [check_header(flair, role="FLAIR").voxel_sizes for flair in flairs]
+    sizes += [known for known in map(_recorded_voxels, results) if known is not None]
+    if len(sizes) == len(VISITS):
+        require_comparable([check_resolution(*sizes)])
+
+
+def _recorded_voxels(folder: Path) -> Sizes | None:
+    """Of a result's FLAIR; None where the folder holds none, which comparing will say better."""
+    try:
+        run = RunRecord.model_validate_json((folder / artefacts.RUN_JSON).read_text())
+    except (OSError, ValueError):
+        return None
+    return next(record.voxel_sizes_mm for record in run.inputs if record.role == "FLAIR")
 
 
 def _segment(
@@ -78,6 +114,7 @@ def _segment(
 
     folder: Path = args.output / visit
     bundle = open_bundle(args.weights or default_bundle())
+    options = dated(options, case.reference)
     if is_result_of(folder, case.t1w, case.flair, options=options, bundle=bundle):
         write_dicom_of(case, folder)
         said = "results are there already"

@@ -24,7 +24,7 @@ from dlb_core.longitudinal.document import (
 )
 from dlb_core.longitudinal.evidence import Evidence, weigh
 from dlb_core.longitudinal.fusion import Joint, decide_together
-from dlb_core.longitudinal.gates import check_images, check_records, require_comparable
+from dlb_core.longitudinal.gates import check_images, check_records
 from dlb_core.longitudinal.intensity import Array, Pair, make_comparable
 from dlb_core.longitudinal.limits import (
     FLOOR_MM3,
@@ -33,8 +33,9 @@ from dlb_core.longitudinal.limits import (
     smallest_detectable_total_mm3,
 )
 from dlb_core.longitudinal.matching import OVERLAP, match_lesions
+from dlb_core.longitudinal.rules import require_comparable
 from dlb_core.longitudinal.space import HALF_WAY_GRID, HalfWay, meet_half_way
-from dlb_core.longitudinal.visit import Visit, read_visit
+from dlb_core.longitudinal.visit import Visit, interval_days, read_visit
 from dlb_core.preprocessing.steps import never
 from dlb_core.provenance import utc_now
 from dlb_core.resampling import Order, resample
@@ -144,6 +145,7 @@ def compare_visits(
         software_version=__version__,
         first=_compared(visits[0], reported[0], joint.first_labels, measured.groups),
         second=_compared(visits[1], reported[1], joint.second_labels, measured.groups),
+        interval_days=interval_days(*visits),
         registration_disagreement_mm=round(halfway.disagreement_mm, 4),
         flair_noise=round(evidence.flat_noise, 4),
         totals=sum_up_changes(measured.changes),
@@ -219,6 +221,7 @@ def _compared(
     return ComparedVisit(
         label=visit.report.label,
         created=visit.report.created,
+        scan_date=visit.report.scan_date,
         model=visit.report.model,
         flair_sha256=flair.sha256,
         flair_voxel_mm=flair.voxel_sizes_mm,

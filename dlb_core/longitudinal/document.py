@@ -4,6 +4,7 @@ Units are in the names. Volumes are the patient's own mm3, measured on the half-
 transform stretches. `first` and `second` are the two visits, in the order they were given.
 """
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -41,6 +42,9 @@ class ComparedVisit(Message):
 
     label: str
     created: Annotated[str, Field(description="when its report was made: UTC, ISO 8601")]
+    scan_date: Annotated[
+        date | None, Field(strict=False, description="day of the scan; null: not given")
+    ] = None
     model: ModelIdentity
     flair_sha256: str
     flair_voxel_mm: Point
@@ -136,6 +140,10 @@ class Comparison(Message):
     software_version: str
     first: ComparedVisit
     second: ComparedVisit
+    interval_days: Annotated[
+        int | None,
+        Field(description="from the first scan to the second; null: a date was not given"),
+    ] = None
     registration_disagreement_mm: Annotated[float, Field(ge=0)]
     flair_noise: Annotated[
         float, Field(ge=0, description="of the smoothed difference, white matter = 1")

@@ -5,16 +5,14 @@ its stand-ins are the voxels, how unevenly the two FLAIRs are lit, and the noise
 difference.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from dlb_core.errors import QualityFailed
 from dlb_core.longitudinal.limits import MODEL_SHA256
-from dlb_core.longitudinal.visit import Visit
+from dlb_core.longitudinal.rules import at_most, check, check_resolution
+from dlb_core.longitudinal.visit import Visit, interval_days
 from dlb_core.report.document import CheckStatus, QualityCheck
 from dlb_core.report.language import record
 
-VOXEL_RATIO = 1.25, 2.0
-"""Largest ratio of the FLAIRs' voxel sizes that passes, and that only warns."""
 BRAIN_CHANGE_PERCENT = 5.0, 12.0
 DISAGREEMENT_MM = 0.5, 1.5
 BRAIN_DICE = 0.97, 0.95
@@ -33,7 +31,7 @@ def check_images(
 ) -> tuple[QualityCheck, ...]:
     """What showed when the images were brought together."""
     return (
-        _at_most(
+        at_most(
             "registration",
             record("Registration there and back"),
             disagreement_mm,
@@ -41,7 +39,7 @@ def check_images(
             record("The two visits do not align: look at the slices before trusting any change."),
             unit="mm",
         ),
-        _check(
+        check(
             "same_head",
             record("Brains overlap (Dice)"),
             round(brain_dice, 4),
@@ -54,14 +52,14 @@ def check_images(
             ),
             record("The brains do not cover one another: are these two visits of one person?"),
         ),
-        _at_most(
+        at_most(
             "sensitivity",
             record("FLAIR sensitivity, difference"),
             field_sd,
             FIELD_SD,
             record("The two FLAIRs are lit very differently, as by another scanner or coil."),
         ),
-        _at_most(
+        at_most(
             "difference_noise",
             record("FLAIR difference, noise over white matter"),
             noise,
@@ -74,23 +72,9 @@ def check_images(
     )
 
 
-def require_comparable(checks: Iterable[QualityCheck]) -> None:
-    """Refuse what must not be compared.
-
-    Raises
-    ------
-    QualityFailed
-        Names each check that failed.
-    """
-    failed = [check for check in checks if check.status is CheckStatus.FAIL]
-    if failed:
-        reasons = " ".join(f"{check.title}: {check.message}" for check in failed)
-        raise QualityFailed(f"These visits cannot be compared. {reasons}")
-
-
 def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
     one, other = first.report.model.sha256, second.report.model.sha256
-    yield _check(
+    yield check(
         "model",
         record("Same networks at both visits"),
         None,
@@ -99,7 +83,7 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
         record("one digest"),
         record("The visits were segmented by different networks: segment the earlier one again."),
     )
-    yield _check(
+    yield check(
         "limits",
         record("Limits of noise measured with these networks"),
         None,
@@ -111,9 +95,23 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
             "benchmarks/bench_longitudinal.py with these."
         ),
     )
-    yield _resolution(first, second)
+    days = interval_days(first, second)
+    if days is not None:
+        yield check(
+            "order",
+            record("The first visit was scanned first"),
+            float(days),
+            days >= 0,
+            False,
+            record("0 days or more"),
+            record("The first visit was scanned after the second: give them the other way round."),
+            unit=record("days"),
+        )
+    yield check_resolution(
+        first.input("FLAIR").voxel_sizes_mm, second.input("FLAIR").voxel_sizes_mm
+    )
     yield _protocol(first, second)
-    yield _check(
+    yield check(
         "two_scans",
         record("Two different FLAIR scans"),
         None,
@@ -123,7 +121,7 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
         record("Both visits hold the same FLAIR file."),
     )
     volumes = [visit.report.totals.brain_volume_ml for visit in (first, second)]
-    yield _at_most(
+    yield at_most(
         "brain_volume",
         record("Brain volume, difference"),
         100 * abs(volumes[1] - volumes[0]) / max(*volumes, 1e-6),
@@ -139,7 +137,7 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
         for visit in (first, second)
         for check in visit.report.quality
     )
-    yield _check(
+    yield check(
         "single_visits",
         record("Quality checks of the single visits with a remark"),
         float(doubts),
@@ -147,20 +145,6 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
         True,
         record("none"),
         record("See the single visits' own reports."),
-    )
-
-
-def _resolution(first: Visit, second: Visit) -> QualityCheck:
-    sizes = [sorted(visit.input("FLAIR").voxel_sizes_mm) for visit in (first, second)]
-    ratio = max(max(a / b, b / a) for a, b in zip(*sizes, strict=True))
-    return _at_most(
-        "resolution",
-        record("FLAIR voxel sizes, largest ratio"),
-        ratio,
-        VOXEL_RATIO,
-        record(
-            "The FLAIRs differ in resolution. Both were blurred to one, which hides small changes."
-        ),
     )
 
 
@@ -176,7 +160,7 @@ def _protocol(first: Visit, second: Visit) -> QualityCheck:
         < 0.01
         for role in ("T1w", "FLAIR")
     )
-    return _check(
+    return check(
         "protocol",
         record("Same matrix and voxels at both visits"),
         None,
@@ -186,41 +170,4 @@ def _protocol(first: Visit, second: Visit) -> QualityCheck:
         record(
             "Another protocol, perhaps another scanner: volumes of unchanged lesions may differ."
         ),
-    )
-
-
-def _at_most(
-    name: str,
-    title: str,
-    value: float,
-    limits: tuple[float, float],
-    message: str,
-    *,
-    unit: str = "",
-) -> QualityCheck:
-    asked = record("<= {good} (fail > {usable})", good=f"{limits[0]:g}", usable=f"{limits[1]:g}")
-    good, usable = value <= limits[0], value <= limits[1]
-    return _check(name, title, round(value, 4), good, usable, asked, message, unit=unit)
-
-
-def _check(
-    name: str,
-    title: str,
-    value: float | None,
-    good: bool,
-    usable: bool,
-    asked: str,
-    message: str,
-    *,
-    unit: str = "",
-) -> QualityCheck:
-    status = CheckStatus.PASS if good else CheckStatus.WARN if usable else CheckStatus.FAIL
-    return QualityCheck(
-        name=name,
-        title=title,
-        status=status,
-        value=value,
-        unit=unit,
-        threshold=asked,
-        message="" if good else message,
     )

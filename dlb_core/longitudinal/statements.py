@@ -5,7 +5,12 @@ Every text passes through `dlb_core.report.language`, which says it in the reade
 
 from dlb_core.longitudinal.changes import CHANGED
 from dlb_core.longitudinal.content import ChangeContent, ChangeRow, FateRow
-from dlb_core.longitudinal.document import ChangeStatus, Comparison, LesionChange
+from dlb_core.longitudinal.document import (
+    ChangeStatus,
+    ComparedVisit,
+    Comparison,
+    LesionChange,
+)
 from dlb_core.report import wording
 from dlb_core.report.content import Column, Fact, Section
 from dlb_core.report.document import CheckStatus
@@ -198,12 +203,7 @@ def _identity(comparison: Comparison) -> tuple[Fact, ...]:
         Fact(
             name,
             visit.label or say("unlabelled"),
-            remark=say_count(
-                "{count} lesion by itself, FLAIR {voxels} mm",
-                "{count} lesions by itself, FLAIR {voxels} mm",
-                visit.lesion_count,
-                voxels=" × ".join(written(f"{size:.2g}") for size in visit.flair_voxel_mm),
-            ),
+            remark=_visit_remark(visit),
         )
         for name, visit in (
             (say("First visit"), comparison.first),
@@ -211,12 +211,38 @@ def _identity(comparison: Comparison) -> tuple[Fact, ...]:
         )
     ]
     day, time = wording.day_and_time(comparison.created)
+    interval = comparison.interval_days
     return (
         Fact(say("Comparison made"), day, remark=time),
         *visits,
+        Fact(
+            say("Between the scans"),
+            say("not known") if interval is None else _days(interval),
+        ),
         Fact(say("Software"), "DeepLesionBrain Service", remark=comparison.software_version),
         Fact(say("Model"), f"{model.name} {model.version}", remark=model.sha256[:12]),
     )
+
+
+def _visit_remark(visit: ComparedVisit) -> str:
+    """When it was scanned, and what was found at it alone."""
+    known = visit.scan_date
+    when = (
+        say("scan date not given")
+        if known is None
+        else say("scanned on {day}", day=wording.day(known))
+    )
+    alone = say_count(
+        "{count} lesion by itself, FLAIR {voxels} mm",
+        "{count} lesions by itself, FLAIR {voxels} mm",
+        visit.lesion_count,
+        voxels=" × ".join(written(f"{size:.2g}") for size in visit.flair_voxel_mm),
+    )
+    return f"{when}; {alone}"
+
+
+def _days(count: int) -> str:
+    return say_count("{count} day", "{count} days", count)
 
 
 def _nothing(comparison: Comparison) -> tuple[str, ...]:

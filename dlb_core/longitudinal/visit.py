@@ -64,6 +64,12 @@ class Visit:
         return next(record for record in self.run.inputs if record.role == role)
 
 
+def interval_days(first: Visit, second: Visit) -> int | None:
+    """Days from the first scan to the second; None where a date was not given."""
+    start, end = first.report.scan_date, second.report.scan_date
+    return None if start is None or end is None else (end - start).days
+
+
 def read_visit(folder: Path, *, name: str) -> Visit:
     """Read what comparing needs.
 

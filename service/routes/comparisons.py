@@ -95,6 +95,11 @@ FORM: dict[str, Any] = {
                     "flair": _scan(f"FLAIR image of the {when} visit"),
                     "study": _scan("in place of these two: one zip of DICOM files"),
                     "series": {"$ref": "#/components/schemas/NamedSeries"},
+                    "scan_date": {
+                        "type": "string",
+                        "format": "date",
+                        "description": f"day of the {when} visit's scan",
+                    },
                 }.items()
             },
             "options": {"$ref": "#/components/schemas/SegmentationOptions"},

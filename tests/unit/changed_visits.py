@@ -17,7 +17,7 @@ from dlb_core.longitudinal.fusion import Joint
 from dlb_core.longitudinal.gates import check_images, check_records
 from dlb_core.longitudinal.intensity import Pair
 from dlb_core.longitudinal.space import HALF_WAY_GRID, HalfWay
-from dlb_core.longitudinal.visit import Visit
+from dlb_core.longitudinal.visit import Visit, interval_days
 from dlb_core.report.document import Location, Side
 
 RULES = ChangeRules(
@@ -52,6 +52,7 @@ def compared(visits: tuple[Visit, Visit], fates: Sequence[ChangeStatus]) -> Comp
         software_version="0.1.0",
         first=_visit(visits[0]),
         second=_visit(visits[1]),
+        interval_days=interval_days(*visits),
         registration_disagreement_mm=0.7,
         flair_noise=0.01,
         totals=sum_up_changes(rows),
@@ -102,6 +103,7 @@ def _visit(visit: Visit) -> ComparedVisit:
     return ComparedVisit(
         label=visit.report.label,
         created=visit.report.created,
+        scan_date=visit.report.scan_date,
         model=visit.report.model,
         flair_sha256=visit.input("FLAIR").sha256,
         flair_voxel_mm=visit.input("FLAIR").voxel_sizes_mm,

@@ -75,6 +75,24 @@ def test_a_bad_scan_of_the_later_visit_is_told_before_the_earlier_is_segmented(
     assert "unreadable-image: Of the second visit: The FLAIR is" in said
 
 
+@pytest.mark.parametrize("scans_of", ["both", "second"])
+def test_unlike_voxels_are_refused_before_anything_is_segmented(
+    scans_of: str, scan: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The comparison would refuse them in the end, an hour later."""
+    fine, results = tmp_path / "fine.nii.gz", tmp_path / "results"
+    fine.write_bytes(nifti((50, 58, 58), voxel_mm=2.4))
+    results.mkdir()
+    (results / artefacts.RUN_JSON).write_text(run_record(voxel=(5, 5, 5)).model_dump_json())
+    first = [str(results)] if scans_of == "second" else ["--first-t1w", scan, "--first-flair", scan]
+    second = ["--second-t1w", scan, "--second-flair", str(fine)]
+
+    code, said = refusal(capsys, tmp_path / "out", *first, *second)
+
+    assert code == 2
+    assert "quality-failed: These visits cannot be compared. FLAIR voxel sizes" in said
+
+
 def test_scans_may_stand_in_for_one_visit_only(
     scan: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

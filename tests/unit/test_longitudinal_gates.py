@@ -7,12 +7,13 @@ import pytest
 
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.errors import BadOption, QualityFailed
-from dlb_core.longitudinal.gates import check_images, check_records, require_comparable
+from dlb_core.longitudinal.gates import check_images, check_records
 from dlb_core.longitudinal.limits import (
     FLOOR_MM3,
     smallest_detectable_mm3,
     smallest_detectable_total_mm3,
 )
+from dlb_core.longitudinal.rules import require_comparable
 from dlb_core.longitudinal.space import middle
 from dlb_core.longitudinal.visit import Visit, read_visit
 from dlb_core.report.document import CheckStatus

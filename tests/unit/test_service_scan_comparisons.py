@@ -20,6 +20,8 @@ from service.dependencies import Services
 pytestmark = pytest.mark.anyio
 
 PATH = "/v1/comparisons"
+FINE = nifti((50, 58, 58), voxel_mm=2.4)
+"""Of the same field of view, in voxels less than half as long."""
 PARTS = ("first_t1w", "first_flair", "second_t1w", "second_flair")
 
 
@@ -115,6 +117,9 @@ async def test_a_cancelled_visit_ends_the_comparison_and_is_named(tmp_path: Path
         ({"comparison": b'{"first": 1}'}, 422, "bad-option", "comparison"),
         ({"options": b'{"label": 1}'}, 422, "bad-option", "options"),
         ({"first_series": b'{"t1w": -1}'}, 422, "bad-option", "Of the first visit: "),
+        ({"second_flair": FINE}, 422, "quality-failed", "The FLAIRs differ in resolution"),
+        ({"second_scan_date": b"soon"}, 422, "bad-option", "Of the second visit: "),
+        ({"options": b'{"scan_date": "2024-03-31"}'}, 422, "bad-option", "first_scan_date"),
     ],
 )
 async def test_one_fault_and_nothing_is_kept(
@@ -128,6 +133,19 @@ async def test_one_fault_and_nothing_is_kept(
         assert (answer.status_code, problem.code) == (status, code)
         assert said in problem.detail
         assert kept(services) == (0, 0)
+
+
+async def test_unlike_voxels_are_accepted_by_whoever_says_so(tmp_path: Path) -> None:
+    """The comparison then says what the difference does."""
+    async with service(tmp_path) as (client, services):
+        asked = b'{"ignore_differences": true}'
+        days = {"first_scan_date": b"2024-03-31", "second_scan_date": b"2025-04-01"}
+        answer = await post(client, second_flair=FINE, comparison=asked, **days)
+
+        assert answer.status_code == 202
+        document = ComparisonDocument.model_validate_json(answer.content)
+        jobs = [services.store.get(job) for job in (document.first, document.second)]
+        assert [str(job.options.scan_date) for job in jobs] == ["2024-03-31", "2025-04-01"]
 
 
 async def test_one_visit_may_be_a_study_and_the_other_two_files(tmp_path: Path) -> None:
