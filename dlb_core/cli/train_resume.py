@@ -65,7 +65,8 @@ def resumed(args: argparse.Namespace, console: Console, *, go_on: Callable[..., 
             soft_wrap=True,
         )
         return 0
-    merged = completed(args, run.options | {"networks": run.networks})
+    networks = {"networks": run.networks} if run.networks else {}
+    merged = completed(args, run.options | networks)
     for name in PATHS:
         value = getattr(merged, name)
         setattr(merged, name, value and Path(value))
