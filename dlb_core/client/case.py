@@ -1,6 +1,7 @@
 """What a case consists of when it is sent."""
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from dlb_core.dicom.wishes import NamedSeries
@@ -14,6 +15,7 @@ class Case:
     images: dict[str, Path]
     """Part of the form -> its file."""
     series: NamedSeries
+    scan_date: date | None = None
 
 
 def case_of(
@@ -22,6 +24,7 @@ def case_of(
     flair: Path | None = None,
     study: Path | None = None,
     series: NamedSeries | None = None,
+    scan_date: date | None = None,
 ) -> Case:
     """Make a case of what was given.
 
@@ -34,6 +37,9 @@ def case_of(
     series : NamedSeries, optional
         Of DICOM: series that are to be taken, whatever the rules would choose.
 
+    scan_date : date, optional
+        The day of the scan, for the report.
+
     Raises
     ------
     BadOption
@@ -43,4 +49,4 @@ def case_of(
     images = {part: path for part, path in given.items() if path is not None}
     if set(images) not in ({"t1w", "flair"}, {"study"}):
         raise BadOption("send a T1w and a FLAIR, or a study that holds both")
-    return Case(images, series or NamedSeries())
+    return Case(images, series or NamedSeries(), scan_date)

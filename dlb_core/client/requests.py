@@ -82,9 +82,7 @@ class Requests:
         on_bytes: ByteCallback,
     ) -> Flow[JobDocument]:
         """Send a case; the key makes one job of all attempts."""
-        texts = _texts_of(options, priority)
-        if case.series != NamedSeries():
-            texts["series"] = _json_part(case.series)
+        texts = _texts_of(options, priority) | _texts_about(case)
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         call = Call("POST", f"{API}/jobs", headers, Form(case.images, texts, on_bytes))
         return parse((yield from patiently(lambda: call, self.attempts)), JobDocument)
@@ -163,8 +161,7 @@ class Requests:
         images: dict[str, Path] = {}
         for visit, case in zip(VISITS, cases, strict=True):
             images |= {f"{visit}_{part}": path for part, path in case.images.items()}
-            if case.series != NamedSeries():
-                texts[f"{visit}_series"] = _json_part(case.series)
+            texts |= {f"{visit}_{part}": text for part, text in _texts_about(case).items()}
         headers = {"Idempotency-Key": idempotency_key or uuid4().hex}
         call = Call("POST", COMPARISONS, headers, Form(images, texts, on_bytes))
         return parse((yield from patiently(lambda: call, self.attempts)), ComparisonDocument)
@@ -330,6 +327,16 @@ def _comparison_path(comparison_id: UUID) -> str:
 def _json_part(document: Message) -> tuple[str, str]:
     """A part of a form: its text, and what that is."""
     return document.model_dump_json(), "application/json"
+
+
+def _texts_about(case: Case) -> dict[str, tuple[str, str]]:
+    """What is said of one case's files, part by part."""
+    texts = {}
+    if case.series != NamedSeries():
+        texts["series"] = _json_part(case.series)
+    if case.scan_date is not None:
+        texts["scan_date"] = case.scan_date.isoformat(), "text/plain"
+    return texts
 
 
 def _texts_of(

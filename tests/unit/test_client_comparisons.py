@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from uuid import UUID
 
@@ -65,7 +66,7 @@ def test_two_visits_are_sent_and_their_comparison_comes_back(
 
     with DlbClient(running.url) as client:
         made = client.compare_scans(
-            case_of(t1w=scan, flair=scan),
+            case_of(t1w=scan, flair=scan, scan_date=date(2024, 3, 31)),
             case_of(t1w=scan, flair=scan),
             label="C 7",
             options=SegmentationOptions(label="P 7"),
@@ -86,6 +87,7 @@ def test_two_visits_are_sent_and_their_comparison_comes_back(
     assert ended.totals.new == 1
     assert sha256_of(path) == ended.artefacts[0].sha256
     assert [job.options.label for job in jobs] == ["P 7"] * 2
+    assert [job.options.scan_date for job in jobs] == [date(2024, 3, 31), None]
 
 
 def test_a_comparisons_changes_are_events_until_its_end(running: Running, scan: Path) -> None:
