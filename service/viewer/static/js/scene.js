@@ -25,6 +25,8 @@ const ALL_PLANES = [
 const OUTLINE_VOXELS = 0.4;
 /** A scan's own range shows its brightest tissue white, which lesions on FLAIR are brighter than. */
 const HEADROOM = { FLAIR: 1.35, T1w: 1.1 };
+/** A pixel at least in the small views: thinner lines are lost there, there being no smoothing. */
+const CROSSHAIR_MM = { all: 0.8, alone: 0.4 };
 const OPTIONS = {
   isRadiologicalConvention: true,
   // As the report shows it: the front on the left.
@@ -33,8 +35,7 @@ const OPTIONS = {
   dragAndDropEnabled: false,
   isAntiAlias: false,
   crosshairColor: [0.45, 0.78, 1, 0.75],
-  // A pixel at least in the small views: thinner lines are lost there, there being no smoothing.
-  crosshairWidth: 0.8,
+  crosshairWidth: CROSSHAIR_MM.all,
   crosshairWidthUnit: "mm",
   crosshairGap: 6,
   fontColor: [0.75, 0.8, 0.85, 1],
@@ -128,6 +129,7 @@ export class Scene {
   setPlane(plane) {
     this.plane = plane;
     const alone = [{ sliceType: PLANES[plane], position: [0, 0, 1, 1 - FOOT] }];
+    this.#niivue.opts.crosshairWidth = plane === "all" ? CROSSHAIR_MM.all : CROSSHAIR_MM.alone;
     this.#niivue.setCustomLayout(plane === "all" ? ALL_PLANES : alone);
   }
 
