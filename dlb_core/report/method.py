@@ -77,10 +77,8 @@ def method(report: Report) -> tuple[str, ...]:
         say(
             "The agreement interval runs from the volume that {sure} % of the networks call lesion "
             "to the one that {possible} % do; it is no confidence interval. The "
-            "intracranial volume is that of deepbet’s brain mask on the T1w as sent, which takes "
-            "in the fluid around the brain (Fisch et al., Computers in Biology and Medicine 179 "
-            "(2024) 108845). Where the skull was removed before, or the T1w cuts the head off, "
-            "there is none. No norms are applied.",
+            "intracranial volume is that of deepbet’s mask, fluid included (Fisch et al., Comput "
+            "Biol Med 179 (2024) 108845). No norms are applied.",
             sure=wording.number(100 * SURE_SHARE),
             possible=wording.number(100 * POSSIBLE_SHARE),
         ),
