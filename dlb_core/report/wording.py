@@ -59,7 +59,7 @@ CONFIDENCES = {
 }
 _INTRACRANIAL_GAPS = {
     IntracranialGap.SKULL_STRIPPED: mark("no intracranial volume: came stripped"),
-    IntracranialGap.FIELD_OF_VIEW: mark("no intracranial volume: head cut off"),
+    IntracranialGap.FIELD_OF_VIEW: mark("no intracranial volume: not all in view"),
 }
 INPUT_STATES = {
     InputState.RAW: mark("T1w and FLAIR, raw"),
