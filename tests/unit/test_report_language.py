@@ -1,5 +1,6 @@
 """Every text of the reports comes from the catalogue, whatever the language."""
 
+import ast
 import gettext
 import re
 import struct
@@ -33,7 +34,7 @@ from dlb_core.report.language import (
     say_count,
     speaking,
 )
-from dlb_core.report.messages import TEMPLATE, Message, messages, template
+from dlb_core.report.messages import PACKAGE, SOURCES, TEMPLATE, Message, messages, template
 from dlb_core.report.pdf import render_pdf
 from dlb_core.report.render import render_html
 from dlb_core.report.statements import write_content
@@ -42,6 +43,9 @@ from tests.unit.reports import LEFT_LESION, RIGHT_LESION, check, material, repor
 from tests.unit.test_longitudinal_gates import visit
 from tests.unit.test_report_pdf import many_lesions, with_all_parts
 
+MAKERS = {"QualityCheck", "_check", "check", "at_most", "Trait", "Alteration"}
+"""What takes texts that report.json holds."""
+GATES = ["longitudinal/gates.py", "longitudinal/rules.py"]
 LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 FOREIGN = "".join(chr(0x410 + n) for n in range(26)) + "".join(chr(0x430 + n) for n in range(26))
 TABLE = str.maketrans(LATIN, FOREIGN)
@@ -208,6 +212,24 @@ def test_what_the_checks_recorded_in_english_is_said_in_the_language() -> None:
     assert len(checks) > 8
     assert any(check.status is CheckStatus.FAIL and check.advice for check in checks)
     assert english(" ".join(text for check in checks for text in texts(asdict(check)))) == []
+
+
+@pytest.mark.parametrize("file", [path for path in SOURCES if "*" not in path] + GATES)
+def test_what_makes_checks_records_texts_that_catalogues_list(file: str) -> None:
+    """A check's new advice would else stay English, on the few cases that it is for."""
+    tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    makers = [call for call in calls if called(call) in MAKERS]
+    listed = {id(part) for call in calls if called(call) == "record" for part in ast.walk(call)}
+
+    told = [part for call in makers for part in ast.walk(call) if isinstance(part, ast.Constant)]
+
+    assert makers
+    assert [t.value for t in told if " " in str(t.value) and id(t) not in listed] == []
+
+
+def called(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else ""
 
 
 def test_words_of_others_stay_as_they_are() -> None:
