@@ -73,9 +73,12 @@ def test_from_upload_to_a_lesion(
     )
     page.goto(served.url)
     fill(page, scans, "case 7")
+    page.get_by_label("Day of the scan").fill("2024-05-06")
     page.get_by_role("button", name="Segment").click()
 
     page.wait_for_url(re.compile(r"/v1/jobs/[0-9a-f-]+/view$"))
+    job = page.request.get(page.url.removesuffix("/view")).json()
+    assert job["options"]["scan_date"] == "2024-05-06"
     expect(page.locator("#waiting-title")).to_have_text(f"Running the networks: {PAUSE_AT} of 75")
     assert 0 < float(page.locator("#fraction").evaluate("bar => bar.value")) < 1
     assert sent

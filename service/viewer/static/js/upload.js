@@ -36,6 +36,7 @@ function filled() {
   body.append("t1w", byId("t1w").files[0], "t1w");
   body.append("flair", byId("flair").files[0], "flair");
   body.append("options", JSON.stringify(options));
+  body.append("scan_date", byId("scan-date").value);
   return body;
 }
 
