@@ -55,7 +55,7 @@ from dlb_core.template import MNI_GRID
 from dlb_core.tissue import brain_volume_ml, intracranial_volume
 from dlb_core.validation import check_header, check_pair
 from dlb_core.volume import Affine, Mask, Volume
-from dlb_core.voting import TIE_RULE
+from dlb_core.voting import CONVINCING_SHARE, TIE_RULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +353,7 @@ def _write_run_record(
         options=request.options,
         vote_threshold=bundle.manifest.vote_threshold,
         tie_rule=TIE_RULE,
+        convincing_share=float(CONVINCING_SHARE),
         device=request.device.value,
         num_threads=request.num_threads,
         library_versions=library_versions(),

@@ -13,6 +13,7 @@ from dlb_core.checkpoints import Bundle
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.report.document import InputRecord, ModelIdentity, RunRecord
 from dlb_core.validation import check_header
+from dlb_core.voting import CONVINCING_SHARE, TIE_RULE
 
 LIBRARIES = (
     "torch",
@@ -73,6 +74,9 @@ def is_result_of(
     try:
         record = RunRecord.model_validate_json((folder / artefacts.RUN_JSON).read_text())
     except ValidationError:
+        return False
+    rules = (record.tie_rule, record.convincing_share)
+    if rules != (TIE_RULE, float(CONVINCING_SHARE)):
         return False
     made = (record.software_version, record.options, record.model, record.inputs)
     inputs = input_record(t1w, "T1w"), input_record(flair, "FLAIR")

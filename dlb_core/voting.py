@@ -22,7 +22,7 @@ from dlb_core.volume import Mask, Shape
 
 CONVINCING_SHARE = Fraction(4, 5)
 """Share of the networks that a lesion must convince in at least one of its voxels; chosen on the
-two scans that the card calls a development set, where it drops a third of the false lesions."""
+two scans that the card calls a development set (docs/decisions/convincing-lesions.md)."""
 TIE_RULE = "a tie is lesion where the mean probability reaches the vote threshold"
 
 

@@ -326,6 +326,13 @@ class RunRecord(Message):
     options: SegmentationOptions
     vote_threshold: Share
     tie_rule: str
+    convincing_share: Annotated[
+        Share | None,
+        Field(
+            description="share of the networks that each lesion convinced in one voxel at least; "
+            "null: made before there was such a rule"
+        ),
+    ] = None
     device: str
     num_threads: Annotated[int, Field(ge=1)]
     library_versions: dict[str, str]

@@ -187,8 +187,8 @@ def summary(report: Report) -> str:
         return say("In {space} the reader’s mask marks no lesion.", space=space)
     if totals.lesion_count == 0:
         return say(
-            "In {space} the networks marked no lesion of at least {smallest} mm³. "
-            "This does not exclude smaller, cortical or spinal lesions.",
+            "In {space} the networks found no lesion of at least {smallest} mm³ that convinced "
+            "enough of them. This does not exclude smaller, cortical or spinal lesions.",
             space=space,
             smallest=measured(report.options.minimum_lesion_mm3),
         )

@@ -147,7 +147,7 @@ def test_the_input_is_judged_beside_the_checks(results: Path) -> None:
 
 
 def test_the_mask_is_the_majority(results: Path) -> None:
-    """Votes, coverage and probability explain every voxel."""
+    """Votes, coverage and probability explain every voxel, and every lesion that is left out."""
     votes = _data(results / artefacts.VOTES_MNI).astype(int)
     coverage = _data(results / artefacts.COVERAGE_MNI).astype(int)
     probability = _data(results / artefacts.PROBABILITY_MNI)
