@@ -26,7 +26,8 @@ class Expiry(Sessions):
     def expire_results(self, before: datetime) -> list[UUID]:
         """Turn successful jobs that ended earlier into tombstones; some at a time.
 
-        What could say something about a person goes: totals, label, digests of the images.
+        What could say something about a person goes: totals, label, day of the scan, digests of
+        the images.
         """
         now = self._clock()
         with self._write() as session:
@@ -36,7 +37,7 @@ class Expiry(Sessions):
             for row in rows:
                 row.expired = row.updated = now
                 row.artefacts, row.totals, row.inputs = [], None, {}
-                row.options = _without_label(row.options)
+                row.options = _without_person(row.options)
                 row.keep_inputs = False
             gone = [row.id for row in rows]
             _give_up_deliveries(session, gone, now)
@@ -99,5 +100,5 @@ def _give_up_deliveries(session: Session, job_ids: list[UUID], now: datetime) ->
         row.log = [*row.log, {"at": now.isoformat(), "error": "the results are no longer kept"}]
 
 
-def _without_label(options: dict[str, Any]) -> dict[str, Any]:
-    return options | {"label": ""}
+def _without_person(options: dict[str, Any]) -> dict[str, Any]:
+    return options | {"label": "", "scan_date": None}
