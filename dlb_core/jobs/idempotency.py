@@ -32,7 +32,11 @@ def content_digest(
     options : SegmentationOptions
     priority : Priority
     """
-    asked = {"inputs": dict(inputs), "options": options.model_dump(mode="json")}
+    chosen = options.model_dump(mode="json")
+    if options.scan_date is None:
+        # Digests of requests from before there was such a choice must stay good.
+        del chosen["scan_date"]
+    asked = {"inputs": dict(inputs), "options": chosen}
     return _digest(asked | {"priority": priority.value})
 
 

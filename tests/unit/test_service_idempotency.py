@@ -1,6 +1,7 @@
 """A request that is sent again makes no second job."""
 
 import asyncio
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -122,3 +123,14 @@ def test_content_is_what_was_asked_for_in_any_order() -> None:
     swapped = content_digest({"T1w": "2", "FLAIR": "1"}, options, Priority.ROUTINE)
 
     assert one == other != swapped
+
+
+def test_a_request_from_before_scans_had_days_is_still_known() -> None:
+    """A request that is sent again while the service is upgraded must not become a conflict."""
+    inputs = {"T1w": "1", "FLAIR": "2"}
+    dated = SegmentationOptions(scan_date=date(2024, 3, 31))
+
+    undated = content_digest(inputs, SegmentationOptions(), Priority.ROUTINE)
+
+    assert undated == "2b96fcb1c64b1fbd2577933b2607a10d24691417e3b8fe786f04937cb9e6aff6"
+    assert content_digest(inputs, dated, Priority.ROUTINE) != undated
