@@ -53,8 +53,6 @@ class Reference:
     """One an image, in the order of the stack, without pixels."""
     explanation: tuple[Explained, ...]
     """Why this series, and which others there were."""
-    scan_date: str | None = None
-    """ISO; None where the headers name none, or identities are not kept."""
 
     @property
     def stack(self) -> Stack:
@@ -111,7 +109,6 @@ def read_reference(path: Path) -> Reference:
     return Reference(
         headers=tuple(_header(common, image) for image in document["images"]),
         explanation=tuple(Explained(**entry) for entry in document["explanation"]),
-        scan_date=document.get("scan_date"),
     )
 
 

@@ -33,7 +33,7 @@ def grid(*voxel_mm: float) -> Grid:
 
 @pytest.mark.parametrize("scale", [0.9, 1.0, 1.1])
 def test_a_head_of_another_size_has_its_cube(scale: float) -> None:
-    """A ball of 75 mm across one axis' voxels: 4/3 pi 75 x 75 x 75 mm3 at scale 1, 1767 ml."""
+    """A ball of 75 mm radius: 4/3 pi 75 x 75 x 75 mm3 at scale 1, 1767 ml."""
     found = intracranial_volume(
         ball(), grid(3 * scale, 3 * scale, 3 * scale), input_state=InputState.RAW
     )
