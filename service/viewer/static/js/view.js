@@ -71,10 +71,12 @@ async function showCase(results, corrections) {
   });
 }
 
-function summary({ lesion_count: count, lesion_volume_ml: volume, lesion_load_percent: load }) {
+function summary(totals) {
+  const { lesion_count: count, lesion_volume_ml: volume, lesion_load_percent: load } = totals;
   if (count === 0) return "No lesion found";
   const ml = volume < 1 ? hundredths(volume) : number(volume, 1);
-  return `${number(count)} ${count === 1 ? "lesion" : "lesions"}, ${ml} ml, ${hundredths(load)} % of the brain mask`;
+  const whole = typeof totals.intracranial_volume_ml === "number" ? "intracranial volume" : "brain mask";
+  return `${number(count)} ${count === 1 ? "lesion" : "lesions"}, ${ml} ml, ${hundredths(load)} % of the ${whole}`;
 }
 
 function showWhere(point, lesions, id, table) {
