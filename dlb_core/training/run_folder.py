@@ -22,6 +22,8 @@ VALIDATION = "validation.json"
 START = "start.json"
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
+_TAKING_PART = ".taking-part.lock"
+"""Not `LOCK`: the queue's folder, which has one, may be the run's."""
 
 
 @contextmanager
@@ -53,16 +55,16 @@ def taking_part(run: Path, *, alone: bool) -> Iterator[None]:
         Another process takes part.
     """
     run.mkdir(parents=True, exist_ok=True)
-    if alone:
-        with locked(run):
-            pass
-    with held(run / LOCK, fcntl.LOCK_SH):
+    how = fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH
+    with held(run / _TAKING_PART, how) as handle:
+        # Turned into a shared one, not given back: of two that begin alone, one is refused.
+        fcntl.flock(handle, fcntl.LOCK_SH)
         yield
 
 
 @contextmanager
-def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold a file's lock, waiting for it unless `how` says not to.
+def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[int]:
+    """Hold a file's lock, waiting for it unless `how` says not to; gives the open file.
 
     Raises
     ------
@@ -76,7 +78,7 @@ def held(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         except BlockingIOError as error:
             name = path.parent.name
             raise RunBusy(f"{name} is being trained by another process") from error
-        yield
+        yield handle
     finally:
         os.close(handle)
 

@@ -71,7 +71,7 @@ def require_same_origin(run: StoredRun) -> StoredRun | None:
     Raises
     ------
     InputError
-        They were begun with other images or start weights.
+        They were begun with other cases, images or start weights.
     """
     folder = run.plan.run
     before = _read(folder)
@@ -80,6 +80,10 @@ def require_same_origin(run: StoredRun) -> StoredRun | None:
     changed = [name for name, made in run.images.items() if before.images.get(name, made) != made]
     if changed:
         raise begun_with(folder, f"other images of {', '.join(changed)}")
+    if differing := sorted(before.images.keys() ^ run.images.keys()):
+        raise begun_with(folder, f"other cases ({', '.join(differing)})")
+    if before.plan.validation_subjects != run.plan.validation_subjects:
+        raise begun_with(folder, "other validation subjects")
     if before.start_sha256 != run.start_sha256:
         raise begun_with(folder, "other weights to start from")
     return before
@@ -94,7 +98,7 @@ def store_run(run: StoredRun) -> None:
     Raises
     ------
     InputError
-        The folder's networks were begun with other images or start weights.
+        The folder's networks were begun with other cases, images or start weights.
     """
     with _alone(run.plan.run):
         before = require_same_origin(run)
@@ -142,7 +146,7 @@ def _write(run: StoredRun) -> None:
     write_text(run.plan.run / SETTINGS, run.model_dump_json(indent=1))
 
 
-def _alone(folder: Path) -> AbstractContextManager[None]:
+def _alone(folder: Path) -> AbstractContextManager[int]:
     folder.mkdir(parents=True, exist_ok=True)
     return held(folder / _LOCK)
 

@@ -1,5 +1,6 @@
 """`dlb train --resume`: what it takes from the run's folder, and what it refuses."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -9,11 +10,12 @@ from safetensors.torch import load_file, save_file
 
 from dlb_core.checkpoints import open_bundle
 from dlb_core.cli.main import main
+from dlb_core.errors import InputError, RunBusy
 from dlb_core.network import UNet3d
 from dlb_core.training import recipe
 from dlb_core.training.cache import read_index, relabel_cases
-from dlb_core.training.run_folder import taking_part
-from dlb_core.training.stored_run import SETTINGS, read_run
+from dlb_core.training.run_folder import locked, taking_part
+from dlb_core.training.stored_run import SETTINGS, read_run, store_run
 from tests.unit.training_kit import RECIPE, shared_training_cache
 
 
@@ -103,6 +105,54 @@ def test_a_run_whose_images_or_start_changed_is_refused(
     told = capsys.readouterr().err
     assert "begun with other weights to start from" in told
     assert "begun with other images of a" in told
+
+
+def test_a_refused_command_leaves_the_run_as_it_was(
+    begun: Path, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else `--resume` would go by the settings of a command that never trained."""
+    command = ["train", "--cache", str(cache), "--run", str(begun), "--bundle", "other"]
+    same = ["--steps", "2", "--specialise-steps", "1", "--seed", "7", "--networks", "1"]
+    start = ["--initialise-from", str(tmp_path / "start.safetensors")]
+    settings = (begun / SETTINGS).read_bytes()
+
+    run = read_run(begun)
+    validated = run.plan.model_copy(update={"validation_subjects": ["1"]})
+
+    assert main([*command, *same, *start, "--without", "3"]) == 2
+    with pytest.raises(InputError, match="begun with other validation subjects"):
+        store_run(run.model_copy(update={"plan": validated}))
+
+    assert "begun with other cases (c)" in capsys.readouterr().err
+    assert (begun / SETTINGS).read_bytes() == settings
+
+
+def test_of_two_that_begin_alone_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two `--resume` at once would train the same networks; the second comes at the worst time."""
+    lock, second = fcntl.flock, []
+
+    def flock(handle: int, how: int) -> None:
+        if how == fcntl.LOCK_SH and not second:
+            second.append("came")
+            with pytest.raises(RunBusy), taking_part(tmp_path, alone=True):
+                pass
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with taking_part(tmp_path, alone=True):
+        assert second
+
+
+def test_a_queue_may_lie_in_the_run_folder(tmp_path: Path) -> None:
+    """`--data` and `--run` may name one folder: a process must not refuse itself."""
+    with taking_part(tmp_path, alone=True), locked(tmp_path), taking_part(tmp_path, alone=False):
+        pass
+
+    with taking_part(tmp_path, alone=False), pytest.raises(RunBusy):
+        taking_part(tmp_path, alone=True).__enter__()
 
 
 def test_a_run_that_another_process_trains_is_not_resumed(
