@@ -24,7 +24,6 @@ def average_bundles(
     name: str,
     version: str,
     description: str,
-    new_card: bool = False,
 ) -> Bundle:
     """Write the bundle whose weights are the mean of the given ones'.
 
@@ -33,19 +32,19 @@ def average_bundles(
     bundles : sequence of Bundle
         Two or more. Of one network each, or of 75; which of them may not differ.
     folder : Path
-        Made if missing.
-    new_card : bool
-        Replace a model card that someone has written.
+        Made if missing; none of the given bundles' own.
 
     Raises
     ------
     InputError
         They cannot be averaged: too few, of different architectures or vote thresholds, the same
-        one twice.
+        one twice. Or the folder is one of theirs.
     CheckpointCorrupt
         A network's weights are not those of its manifest.
     """
     _require_alike(bundles)
+    if folder.resolve() in (bundle.folder.resolve() for bundle in bundles):
+        raise InputError(f"{folder} holds one of the bundles to average: write to another folder")
     manifest = bundles[0].manifest
     return write_bundle(
         folder,
@@ -69,7 +68,6 @@ def average_bundles(
         },
         facts=Facts(training=_all_runs(bundles)),
         shared_file="generic.safetensors" if _is_one_network(bundles[0]) else None,
-        new_card=new_card,
     )
 
 

@@ -62,3 +62,18 @@ def test_bundles_that_have_no_mean_are_refused(tmp_path: Path) -> None:
             average_bundles(bundles, tmp_path / "mean", name="m", version="1", description="d")
 
     assert not (tmp_path / "mean").exists()
+
+
+def test_a_bundle_is_not_replaced_by_its_own_mean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The weights of a training would be lost to a slip of the hand."""
+    first, second = (_generic(tmp_path / name, n, name) for n, name in enumerate(("a", "b")))
+    (tmp_path / "link").symlink_to(first.folder)
+
+    given = ("bundle", "average", str(first.folder), str(second.folder))
+    code = main([*given, "--output", str(tmp_path / "link")])
+
+    assert code == 2
+    assert "write to another folder" in capsys.readouterr().err
+    assert open_bundle(first.folder).sha256 == first.sha256
