@@ -93,6 +93,11 @@ def _open(settings: LocalSettings) -> TrainingStore:
 def _how_to_go_on(settings: LocalSettings, run: Path) -> str:
     if settings.redis_url is None:
         return f"stopped; `dlb train --run {run} --resume` goes on from here"
+    if settings.num_workers:
+        return (
+            "stopped, with this command's own workers; other workers go on. The same command "
+            "starts its own again, with --cancel it ends the training"
+        )
     return "the workers go on; the same command watches again, with --cancel it ends them"
 
 
