@@ -7,7 +7,7 @@ import anyio
 from pydantic import ValidationError
 from starlette.requests import Request
 
-from dlb_core.contracts import Message
+from dlb_core.contracts import GIVEN, Message
 from dlb_core.errors import BadOption, UploadStalled, UploadTooLarge
 
 MAX_DOCUMENT_BYTES = 16 * 1024
@@ -73,7 +73,7 @@ async def read_document(request: Request, kind: type[Document], *, idle_s: float
     """
     body = await read_body(request, max_bytes=MAX_DOCUMENT_BYTES, idle_s=idle_s)
     try:
-        return kind.model_validate_json(body)
+        return kind.model_validate_json(body, context=GIVEN)
     except ValidationError as error:
         faults = {".".join(map(str, fault["loc"])): fault["msg"] for fault in error.errors()}
         raise BadOption("the body is not as its schema says", fields=faults) from error

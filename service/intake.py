@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from dlb_core.artefacts import sync_folder
-from dlb_core.contracts import Message, Priority, SegmentationOptions
+from dlb_core.contracts import GIVEN, Message, Priority, SegmentationOptions
 from dlb_core.dicom.wishes import NamedSeries
 from dlb_core.errors import (
     BadOption,
@@ -366,7 +366,7 @@ def read_json(text: bytes, kind: type[Document], part: str) -> Document:
         Not JSON, or not as the schema says; the fields are named.
     """
     try:
-        return kind.model_validate_json(text.strip() or b"{}")
+        return kind.model_validate_json(text.strip() or b"{}", context=GIVEN)
     except ValidationError as error:
         fields = {
             ".".join([part, *map(str, fault["loc"])]): fault["msg"] for fault in error.errors()

@@ -2,7 +2,7 @@
 
 from pydantic import ValidationError
 
-from dlb_core.contracts import SegmentationOptions
+from dlb_core.contracts import GIVEN, SegmentationOptions
 from dlb_core.errors import BadOption
 
 SCAN_DATE = "scan_date"
@@ -20,7 +20,9 @@ def with_scan_date(options: SegmentationOptions, text: bytes) -> SegmentationOpt
     if not day:
         return options
     try:
-        return SegmentationOptions.model_validate(options.model_dump() | {SCAN_DATE: day})
+        return SegmentationOptions.model_validate(
+            options.model_dump() | {SCAN_DATE: day}, context=GIVEN
+        )
     except ValidationError as error:
         raise BadOption(
             "the day of the scan cannot be used", fields={SCAN_DATE: error.errors()[0]["msg"]}

@@ -5,7 +5,7 @@ import argparse
 from pydantic import ValidationError
 
 from dlb_core.cli.case_inputs import add_case_inputs, given_date
-from dlb_core.contracts import InputState, SegmentationOptions
+from dlb_core.contracts import GIVEN, InputState, SegmentationOptions
 from dlb_core.errors import BadOption
 
 
@@ -59,7 +59,8 @@ def parse_case_options(args: argparse.Namespace, visit: str = "") -> Segmentatio
                 "ignore_quality_failures": args.ignore_quality_failures,
                 "robustness": args.robustness,
                 "scan_date": given_date(args, visit),
-            }
+            },
+            context=GIVEN,
         )
     except ValidationError as error:
         faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dlb_core.contracts import SegmentationOptions
+from dlb_core.contracts import GIVEN, SegmentationOptions
 
 
 def dated(options: SegmentationOptions, reference: Path | None) -> SegmentationOptions:
@@ -24,7 +24,9 @@ def dated(options: SegmentationOptions, reference: Path | None) -> SegmentationO
     if found is None:
         return options
     try:
-        return SegmentationOptions.model_validate(options.model_dump() | {"scan_date": found})
+        return SegmentationOptions.model_validate(
+            options.model_dump() | {"scan_date": found}, context=GIVEN
+        )
     except ValidationError:
         # A scanner whose clock is wrong: its date is no reason to refuse the case.
         return options

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from service_kit import form, form_headers, nifti, pair, service
 
 from dlb_core.cli.main import main
-from dlb_core.contracts import SegmentationOptions
+from dlb_core.contracts import GIVEN, SegmentationOptions
 from dlb_core.dicom.dating import dated
 from dlb_core.dicom.intake import Wishes, take_in
 from dlb_core.documents import Problem
@@ -40,7 +40,8 @@ NO_DAYS = [
 
 
 def options(day: str | None) -> SegmentationOptions:
-    return SegmentationOptions.model_validate({"scan_date": day})
+    """As somebody gives it."""
+    return SegmentationOptions.model_validate({"scan_date": day}, context=GIVEN)
 
 
 def visit_of(day: str | None, sha256: str = "a" * 64) -> Visit:
@@ -61,6 +62,15 @@ def test_the_day_survives_the_way_through_json() -> None:
 
     assert SegmentationOptions.model_validate_json(kept) == options(DAY)
     assert json.loads(kept)["scan_date"] == DAY
+
+
+def test_a_kept_day_is_read_on_a_machine_whose_clock_is_behind() -> None:
+    """Else one such row would break every list of jobs, and no worker could claim it."""
+    later = (datetime.now(UTC) + timedelta(days=9)).date()
+
+    kept = SegmentationOptions.model_validate_json(f'{{"scan_date": "{later}"}}')
+
+    assert kept.scan_date == later
 
 
 def test_report_and_fhir_give_the_day() -> None:
@@ -122,9 +132,11 @@ def test_the_command_line_names_its_own_option(
     scan.write_bytes(nifti())
     case = ["--t1w", str(scan), "--flair", str(scan), "--output", str(tmp_path / "out")]
 
-    assert main(["segment", *case, "--scan-date", "yesterday"]) == 2
+    assert main(["segment", *case, "--scan-date", "2999-01-01"]) == 2
 
-    assert "--scan-date: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--scan-date: " in said
+    assert "future" in said
 
 
 @pytest.mark.anyio
@@ -132,13 +144,17 @@ async def test_a_form_names_the_day(tmp_path: Path) -> None:
     async with service(tmp_path) as (client, _):
         sent = form(pair(scan_date=DAY.encode()))
         job = (await client.post("/v1/jobs", content=sent, headers=form_headers())).json()
-        bad = form(pair(scan_date=b"soon"))
+        bad = form(pair(scan_date=b"2999-01-01"))
         refused = await client.post("/v1/jobs", content=bad, headers=form_headers())
+        worse = form(pair(options=b'{"scan_date": "1896-01-01"}'))
+        too_early = await client.post("/v1/jobs", content=worse, headers=form_headers())
 
     problem = Problem.model_validate_json(refused.content)
     assert job["options"]["scan_date"] == DAY
     assert (refused.status_code, problem.code) == (422, "bad-option")
     assert "scan_date" in problem.detail or "scan_date" in str(problem)
+    assert too_early.status_code == 422
+    assert "before the first scans" in too_early.text
 
 
 @pytest.fixture
