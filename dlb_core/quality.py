@@ -165,7 +165,7 @@ def _registration(case: PreprocessedCase, template: Template) -> Iterator[Qualit
 def _brain_volume(t1w: NativeImage) -> QualityCheck:
     return _check(
         "brain_volume",
-        record("Brain volume"),
+        record("Volume of the brain mask"),
         brain_volume_ml(t1w.brain_mask, t1w.grid),
         _BRAIN_VOLUME_ML,
         record("The brain mask is likely wrong or the brain cut off: look at the brain mask."),

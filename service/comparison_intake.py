@@ -7,6 +7,7 @@ does with one case.
 
 import logging
 from dataclasses import dataclass
+from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Self
@@ -15,6 +16,7 @@ from uuid import UUID, uuid4
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 
+from dlb_core.dicom.dating import dated
 from dlb_core.documents import API
 from dlb_core.errors import (
     BadOption,
@@ -27,11 +29,12 @@ from dlb_core.errors import (
 from dlb_core.jobs.comparisons.records import ComparisonRecord
 from dlb_core.jobs.comparisons.store import ComparisonStore
 from dlb_core.jobs.idempotency import comparison_digest
+from dlb_core.jobs.layout import DICOM_REFERENCE
 from dlb_core.jobs.store.requests import KeyTaken, NewJob
 from dlb_core.jobs.tracing import current_traceparent
 from dlb_core.longitudinal.naming import VISITS, naming_visit
 from dlb_core.longitudinal.requests import ComparisonChoices, ComparisonRequest
-from dlb_core.longitudinal.rules import check_resolution, require_comparable
+from dlb_core.longitudinal.rules import check_order, check_resolution, require_comparable
 from dlb_core.validation import ImageFacts
 from service.dependencies import Services
 from service.dicom import STUDY, is_dicom
@@ -83,6 +86,12 @@ class _Visit:
     folder: Path
     images: dict[str, Path]
     job_id: UUID
+
+    @property
+    def day(self) -> date | None:
+        """Of its scan: as given, or as the prepared images' DICOM has it."""
+        kept = self.folder / DICOM_REFERENCE
+        return dated(self.asked.options, kept if kept.is_file() else None).scan_date
 
     def job(self, sender: Sender) -> NewJob:
         """What is to be accepted."""
@@ -224,7 +233,8 @@ class ComparisonIntake:
                 voxels.append(self._prepare(visit, reservation).voxel_sizes)
         if not choices.ignore_differences:
             # What the comparison would refuse in the end must not cost two segmentations.
-            require_comparable([check_resolution(*voxels)])
+            days = [visit.day for visit in visits]
+            require_comparable([*check_order(*days), check_resolution(*voxels)])
         return self._keep(visits, choices, content, sender)
 
     def _prepare(self, visit: _Visit, reservation: Reservation) -> ImageFacts:

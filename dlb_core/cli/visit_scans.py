@@ -3,6 +3,7 @@
 import argparse
 import shutil
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -24,10 +25,12 @@ from dlb_core.contracts import Progress, SegmentationOptions
 from dlb_core.dicom.dating import dated
 from dlb_core.documents import overall_fraction
 from dlb_core.longitudinal.naming import VISITS, naming_visit
-from dlb_core.longitudinal.rules import Sizes, check_resolution, require_comparable
+from dlb_core.longitudinal.rules import Sizes, check_order, check_resolution, require_comparable
 from dlb_core.report.document import RunRecord
 from dlb_core.validation import check_header, check_pair
 
+Known = tuple[Sizes, date | None]
+"""Of a visit: its FLAIR's voxels, and the day of its scan."""
 VOTES = ".votes"
 """In a visit's folder, until it is done."""
 
@@ -61,7 +64,8 @@ def segment_visits(
     InputError, StageFailed
         It names the visit.
     QualityFailed
-        The FLAIRs' voxels are too unlike to be compared, and nothing says to go on regardless.
+        The FLAIRs' voxels are too unlike to be compared, or the later visit comes first, and
+        nothing says to go on regardless.
     """
     options = {visit: parse_case_options(args, visit) for visit in visits}
     check_run_options(args)
@@ -71,7 +75,10 @@ def segment_visits(
         # Both before either is segmented: a mistake in the later one must not cost half an hour.
         cases = {visit: _checked(visit, args, stack) for visit in visits}
         if visits and not args.ignore_differences:
-            _require_like_voxels([case.flair for case in cases.values()], results)
+            known = {visit: _known(cases[visit], options[visit]) for visit in visits}
+            others = [visit for visit in VISITS if visit not in known]
+            known |= dict(zip(others, map(_recorded, results), strict=True))
+            _require_comparable([known[visit] for visit in VISITS])
         return [_segment(visit, args, cases[visit], options[visit], console) for visit in visits]
 
 
@@ -84,21 +91,29 @@ def _checked(visit: str, args: argparse.Namespace, stack: ExitStack) -> CaseFile
     return case
 
 
-def _require_like_voxels(flairs: list[Path], results: list[Path]) -> None:
-    """Refuse now what the comparison would refuse when both visits are segmented."""
-    sizes = [check_header(flair, role="FLAIR").voxel_sizes for flair in flairs]
-    sizes += [known for known in map(_recorded_voxels, results) if known is not None]
-    if len(sizes) == len(VISITS):
-        require_comparable([check_resolution(*sizes)])
+def _known(case: CaseFiles, options: SegmentationOptions) -> Known:
+    """What is known of a visit's scans before they are segmented."""
+    sizes = check_header(case.flair, role="FLAIR").voxel_sizes
+    return sizes, dated(options, case.reference).scan_date
 
 
-def _recorded_voxels(folder: Path) -> Sizes | None:
-    """Of a result's FLAIR; None where the folder holds none, which comparing will say better."""
+def _recorded(folder: Path) -> Known | None:
+    """The same of a result; None where the folder holds none, which comparing will say better."""
     try:
         run = RunRecord.model_validate_json((folder / artefacts.RUN_JSON).read_text())
     except (OSError, ValueError):
         return None
-    return next(record.voxel_sizes_mm for record in run.inputs if record.role == "FLAIR")
+    sizes = next(record.voxel_sizes_mm for record in run.inputs if record.role == "FLAIR")
+    return sizes, run.options.scan_date
+
+
+def _require_comparable(visits: list[Known | None]) -> None:
+    """Refuse now what the comparison would refuse when both visits are segmented."""
+    first, second = visits
+    if first is not None and second is not None:
+        require_comparable(
+            [*check_order(first[1], second[1]), check_resolution(first[0], second[0])]
+        )
 
 
 def _segment(

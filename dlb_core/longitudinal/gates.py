@@ -8,8 +8,8 @@ difference.
 from collections.abc import Iterator
 
 from dlb_core.longitudinal.limits import MODEL_SHA256
-from dlb_core.longitudinal.rules import at_most, check, check_resolution
-from dlb_core.longitudinal.visit import Visit, interval_days
+from dlb_core.longitudinal.rules import at_most, check, check_order, check_resolution
+from dlb_core.longitudinal.visit import Visit
 from dlb_core.report.document import CheckStatus, QualityCheck
 from dlb_core.report.language import record
 
@@ -95,18 +95,7 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
             "benchmarks/bench_longitudinal.py with these."
         ),
     )
-    days = interval_days(first, second)
-    if days is not None:
-        yield check(
-            "order",
-            record("The first visit was scanned first"),
-            float(days),
-            days >= 0,
-            False,
-            record("0 days or more"),
-            record("The first visit was scanned after the second: give them the other way round."),
-            unit=record("days"),
-        )
+    yield from check_order(first.report.scan_date, second.report.scan_date)
     yield check_resolution(
         first.input("FLAIR").voxel_sizes_mm, second.input("FLAIR").voxel_sizes_mm
     )
@@ -123,7 +112,7 @@ def _records(first: Visit, second: Visit) -> Iterator[QualityCheck]:
     volumes = [visit.report.totals.brain_volume_ml for visit in (first, second)]
     yield at_most(
         "brain_volume",
-        record("Brain volume, difference"),
+        record("Volume of the brain mask, difference"),
         100 * abs(volumes[1] - volumes[0]) / max(*volumes, 1e-6),
         BRAIN_CHANGE_PERCENT,
         record(

@@ -4,6 +4,7 @@ Light enough for the service: nothing here reads an image.
 """
 
 from collections.abc import Iterable
+from datetime import date
 
 from dlb_core.errors import QualityFailed
 from dlb_core.report.document import CheckStatus, QualityCheck
@@ -43,9 +44,51 @@ def check_resolution(first_mm: Sizes, second_mm: Sizes) -> QualityCheck:
         record("FLAIR voxel sizes, largest ratio"),
         ratio,
         VOXEL_RATIO,
-        record(
+        _unlike_voxels(first_mm, second_mm, refused=ratio > VOXEL_RATIO[1]),
+    )
+
+
+def check_order(first: date | None, second: date | None) -> tuple[QualityCheck, ...]:
+    """Whether the first visit was scanned first; nothing where a day is not known.
+
+    Parameters
+    ----------
+    first, second : date or None
+        Days of the scans.
+    """
+    days = days_between(first, second)
+    if days is None:
+        return ()
+    found = check(
+        "order",
+        record("The first visit was scanned first"),
+        float(days),
+        days >= 0,
+        False,
+        record("0 days or more"),
+        record("The first visit was scanned after the second: give them the other way round."),
+        unit=record("days"),
+    )
+    return (found,)
+
+
+def days_between(first: date | None, second: date | None) -> int | None:
+    """Days from the first scan to the second; None where a day is not known."""
+    return None if first is None or second is None else (second - first).days
+
+
+def _unlike_voxels(first_mm: Sizes, second_mm: Sizes, *, refused: bool) -> str:
+    """What is said of them; a refusal may come before anything was done to the images."""
+    if not refused:
+        return record(
             "The FLAIRs differ in resolution. Both were blurred to one, which hides small changes."
-        ),
+        )
+    first, second = (" x ".join(f"{size:.3g}" for size in mm) for mm in (first_mm, second_mm))
+    return record(
+        "The FLAIRs' voxels ({first} and {second} mm) differ too much: small changes would be "
+        "hidden. Use scans of like resolution, or ignore_differences.",
+        first=first,
+        second=second,
     )
 
 

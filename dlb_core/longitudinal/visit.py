@@ -11,6 +11,7 @@ from scipy import ndimage
 from dlb_core import artefacts
 from dlb_core.errors import BadOption
 from dlb_core.lesions import Labels
+from dlb_core.longitudinal.rules import days_between
 from dlb_core.nifti import read_values
 from dlb_core.report.document import InputRecord, Report, RunRecord
 from dlb_core.volume import Affine, Grid, Mask, Volume
@@ -66,8 +67,7 @@ class Visit:
 
 def interval_days(first: Visit, second: Visit) -> int | None:
     """Days from the first scan to the second; None where a date was not given."""
-    start, end = first.report.scan_date, second.report.scan_date
-    return None if start is None or end is None else (end - start).days
+    return days_between(first.report.scan_date, second.report.scan_date)
 
 
 def read_visit(folder: Path, *, name: str) -> Visit:

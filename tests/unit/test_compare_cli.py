@@ -1,5 +1,6 @@
 """`dlb compare` with scans: what is asked for is understood, and mistakes are told at once."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,27 @@ def test_unlike_voxels_are_refused_before_anything_is_segmented(
 
     assert code == 2
     assert "quality-failed: These visits cannot be compared. FLAIR voxel sizes" in said
+
+
+@pytest.mark.parametrize("scans_of", ["both", "second"])
+def test_a_wrong_order_is_refused_before_anything_is_segmented(
+    scans_of: str, scan: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both days are known before the first of two hours has begun."""
+    results = tmp_path / "results"
+    results.mkdir()
+    dated = run_record(voxel=(5, 5, 5)).model_copy(
+        update={"options": SegmentationOptions(scan_date=date(2025, 4, 1))}
+    )
+    (results / artefacts.RUN_JSON).write_text(dated.model_dump_json())
+    scans = ["--first-t1w", scan, "--first-flair", scan, "--first-scan-date", "2025-04-01"]
+    first = [str(results)] if scans_of == "second" else scans
+    second = ["--second-t1w", scan, "--second-flair", scan, "--second-scan-date", "2024-03-31"]
+
+    code, said = refusal(capsys, tmp_path / "out", *first, *second)
+
+    assert code == 2
+    assert "give them the other way round" in " ".join(said.split())
 
 
 def test_scans_may_stand_in_for_one_visit_only(

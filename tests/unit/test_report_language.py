@@ -78,7 +78,7 @@ class Foreign(gettext.NullTranslations):
         return "".join(p if p.startswith("{") else p.translate(TABLE) for p in parts)
 
 
-CHECKS = (check(CheckStatus.WARN).model_copy(update={"title": "Brain volume"}),)
+CHECKS = (check(CheckStatus.WARN).model_copy(update={"title": "Volume of the brain mask"}),)
 FOREIGNERS = Language(
     "qps-ploc",
     Foreign(),
@@ -249,14 +249,14 @@ def test_a_catalogue_says_texts_plurals_and_numbers_its_own_way(tmp_path: Path) 
         {
             "": "Content-Type: text/plain; charset=UTF-8\nPlural-Forms: nplurals=2; plural=n>1;\n",
             NUMBER: "1\u202f234,5",
-            "Brain volume": "Volume cérébral",
+            "Volume of the brain mask": "Volume cérébral",
             "{count} lesion\0{count} lesions": "{count} lésion\0{count} lésions",
             f"{RECORD}\4>= {{good}} (fail < {{usable}})": "≥ {good} (échec < {usable})",
         },
     )
 
     with speaking(open_language("fr", tmp_path)):
-        assert say("Brain volume") == "Volume cérébral"
+        assert say("Volume of the brain mask") == "Volume cérébral"
         assert say("Lesions") == "Lesions"
         assert say_count("{count} lesion", "{count} lesions", 0) == "0 lésion"
         assert say_count("{count} lesion", "{count} lesions", 1200) == "1\u202f200 lésions"

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.anyio
 PATH = "/v1/comparisons"
 FINE = nifti((50, 58, 58), voxel_mm=2.4)
 """Of the same field of view, in voxels less than half as long."""
+WRONG_ORDER = {"first_scan_date": b"2025-04-01", "second_scan_date": b"2024-03-31"}
 PARTS = ("first_t1w", "first_flair", "second_t1w", "second_flair")
 
 
@@ -117,7 +118,8 @@ async def test_a_cancelled_visit_ends_the_comparison_and_is_named(tmp_path: Path
         ({"comparison": b'{"first": 1}'}, 422, "bad-option", "comparison"),
         ({"options": b'{"label": 1}'}, 422, "bad-option", "options"),
         ({"first_series": b'{"t1w": -1}'}, 422, "bad-option", "Of the first visit: "),
-        ({"second_flair": FINE}, 422, "quality-failed", "The FLAIRs differ in resolution"),
+        ({"second_flair": FINE}, 422, "quality-failed", "2.4 x 2.4 x 2.4 mm) differ too much"),
+        (WRONG_ORDER, 422, "quality-failed", "the other way round"),
         ({"second_scan_date": b"soon"}, 422, "bad-option", "Of the second visit: "),
         ({"options": b'{"scan_date": "2024-03-31"}'}, 422, "bad-option", "first_scan_date"),
     ],
