@@ -75,7 +75,9 @@ def segment_visits(
         # Both before either is segmented: a mistake in the later one must not cost half an hour.
         cases = {visit: _checked(visit, args, stack) for visit in visits}
         if visits and not args.ignore_differences:
-            known = {visit: _known(cases[visit], options[visit]) for visit in visits}
+            known: dict[str, Known | None] = {
+                visit: _known(cases[visit], options[visit]) for visit in visits
+            }
             others = [visit for visit in VISITS if visit not in known]
             known |= dict(zip(others, map(_recorded, results), strict=True))
             _require_comparable([known[visit] for visit in VISITS])
