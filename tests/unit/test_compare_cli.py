@@ -11,6 +11,7 @@ from dlb_core.checkpoints import Bundle
 from dlb_core.cli.main import main
 from dlb_core.contracts import SegmentationOptions
 from dlb_core.provenance import input_record, is_result_of, model_identity
+from dlb_core.voting import CONVINCING_SHARE, TIE_RULE
 from tests.unit.bundles import write_tiny_bundle
 from tests.unit.longitudinal_kit import run_record
 
@@ -141,6 +142,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         ("other options", False),
         ("other weights", False),
         ("another version", False),
+        ("another rule", False),
         ("a file is missing", False),
         ("a record cut short", False),
     ],
@@ -158,6 +160,8 @@ def test_results_are_taken_for_done_only_if_they_would_be_made_so_again(
         update={
             "inputs": (input_record(path, "T1w"), input_record(path, "FLAIR")),
             "software_version": "0" if change == "another version" else __version__,
+            "tie_rule": TIE_RULE,
+            "convincing_share": None if change == "another rule" else float(CONVINCING_SHARE),
         }
     )
     if change != "other weights":
