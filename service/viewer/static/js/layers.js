@@ -12,7 +12,7 @@ const COLOURS = {
 };
 
 export const LAYERS = {
-  mask: { title: "Lesion mask", about: "majority of the networks, four fifths in a voxel of each", shown: true, opacity: 0.65 },
+  mask: { title: "Lesion mask", about: "convincing majority of networks", shown: true, opacity: 0.65 },
   probability: { title: "Probability", about: "mean of the networks", shown: false, opacity: 0.7, threshold: 0.1 },
   agreement: { title: "Agreement", about: "share that votes lesion", shown: false, opacity: 0.7, threshold: 0.1 },
 };
