@@ -30,6 +30,7 @@ from dlb_core.longitudinal.write import ChangeLabel
 from dlb_core.nifti import read_values
 from dlb_core.provenance import input_record, model_identity
 from dlb_core.report.document import Report, RunRecord
+from dlb_core.voting import CONVINCING_SHARE, TIE_RULE
 from service.dependencies import Services
 from tests.unit.images import rigid
 from tests.unit.longitudinal_kit import FLAIR_SHAPE, VOXEL_MM, balls, write_visit
@@ -84,10 +85,11 @@ def _as_if_segmented(results: Path, folder: Path, t1w: Path, flair: Path) -> Non
         "software_version": __version__,
     }
     inputs = input_record(t1w, "T1w"), input_record(flair, "FLAIR")
+    rules = {"tie_rule": TIE_RULE, "convincing_share": float(CONVINCING_SHARE)}
     run = RunRecord.model_validate_json((folder / artefacts.RUN_JSON).read_text())
     report = Report.model_validate_json((folder / artefacts.REPORT_JSON).read_text())
     for name, record in (
-        (artefacts.RUN_JSON, run.model_copy(update=made | {"inputs": inputs})),
+        (artefacts.RUN_JSON, run.model_copy(update=made | rules | {"inputs": inputs})),
         (artefacts.REPORT_JSON, report.model_copy(update=made)),
     ):
         (folder / name).write_text(record.model_dump_json())
