@@ -42,15 +42,17 @@ def label_lesions(mask: Mask) -> Labels:
     return labels
 
 
-def remove_small(mask: Mask, minimum_mm3: float, voxel_mm3: float) -> Mask:
-    """Keep the lesions of at least `minimum_mm3`.
+def keep_lesions(mask: Mask, sure: Mask, *, minimum_mm3: float, voxel_mm3: float) -> Mask:
+    """Keep the lesions that are large enough and hold at least one sure voxel.
 
     Parameters
     ----------
     mask : (I, J, K) bool
         Lesion mask.
+    sure : (I, J, K) bool
+        Where there is no doubt.
     minimum_mm3 : float
-        Smallest volume that is kept, mm3 on the mask's own grid; 0 keeps everything.
+        Smallest volume that is kept, mm3 on the mask's own grid; 0 keeps every size.
     voxel_mm3 : float
         Volume of one voxel, mm3.
 
@@ -60,29 +62,9 @@ def remove_small(mask: Mask, minimum_mm3: float, voxel_mm3: float) -> Mask:
         A new mask.
     """
     labels = label_lesions(mask)
-    kept = np.bincount(labels.ravel()) * voxel_mm3 >= minimum_mm3
-    kept[0] = False
-    return np.asarray(kept[labels], dtype=bool)
-
-
-def remove_unsure(mask: Mask, sure: Mask) -> Mask:
-    """Keep the lesions that hold at least one sure voxel.
-
-    Parameters
-    ----------
-    mask : (I, J, K) bool
-        Lesion mask.
-    sure : (I, J, K) bool
-        Where there is no doubt.
-
-    Returns
-    -------
-    (I, J, K) bool
-        A new mask.
-    """
-    labels = label_lesions(mask)
-    kept = np.zeros(labels.max(initial=0) + 1, dtype=bool)
-    kept[labels[sure]] = True
+    sizes = np.bincount(labels.ravel())
+    kept = sizes * voxel_mm3 >= minimum_mm3
+    kept &= np.bincount(labels[sure], minlength=len(sizes)) > 0
     kept[0] = False
     return np.asarray(kept[labels], dtype=bool)
 

@@ -10,7 +10,7 @@ the threshold inside the voted mask and below it elsewhere, so that it says what
 import numpy as np
 from numpy.typing import NDArray
 
-from dlb_core.lesions import remove_small, remove_unsure
+from dlb_core.lesions import keep_lesions
 from dlb_core.resampling import to_native
 from dlb_core.volume import Affine, Grid, Mask
 from dlb_core.voting import Consensus, convincing
@@ -36,8 +36,9 @@ def lesion_mask(
     voxel_mm3 : float
         What one MNI voxel measures in the patient's own space.
     """
-    large = remove_small(consensus.mask & brain_mask, minimum_mm3, voxel_mm3)
-    return remove_unsure(large, convincing(consensus.votes, consensus.coverage))
+    sure = convincing(consensus.votes, consensus.coverage)
+    voted = consensus.mask & brain_mask
+    return keep_lesions(voted, sure, minimum_mm3=minimum_mm3, voxel_mm3=voxel_mm3)
 
 
 def native_mask(

@@ -76,8 +76,7 @@ def is_result_of(
     except ValidationError:
         return False
     rules = (record.tie_rule, record.convincing_share)
-    if rules != (TIE_RULE, float(CONVINCING_SHARE)):
-        return False
-    made = (record.software_version, record.options, record.model, record.inputs)
+    made = (record.software_version, record.options, record.model, record.inputs, rules)
     inputs = input_record(t1w, "T1w"), input_record(flair, "FLAIR")
-    return made == (__version__, options, model_identity(bundle), inputs)
+    today = (TIE_RULE, float(CONVINCING_SHARE))
+    return made == (__version__, options, model_identity(bundle), inputs, today)

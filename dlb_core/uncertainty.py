@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlb_core.lesions import remove_small, remove_unsure
+from dlb_core.lesions import keep_lesions
 from dlb_core.report.document import Confidence
 from dlb_core.volume import Mask
 from dlb_core.voting import convincing
@@ -67,8 +67,8 @@ def volume_bounds_mm3(
     seen = brain_mask & (coverage > 0)
     sure = convincing(votes, coverage)
     low, high = (
-        remove_unsure(
-            remove_small(seen & (votes >= share * coverage), minimum_mm3, voxel_mm3), sure
+        keep_lesions(
+            seen & (votes >= share * coverage), sure, minimum_mm3=minimum_mm3, voxel_mm3=voxel_mm3
         ).sum()
         * voxel_mm3
         for share in (SURE_SHARE, POSSIBLE_SHARE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlb_core.lesions import label_lesions, linear_scale, remove_small
+from dlb_core.lesions import keep_lesions, label_lesions, linear_scale
 
 
 @pytest.mark.parametrize("step", [(1, 0, 0), (1, 1, 0), (1, 1, 1)])
@@ -50,7 +50,7 @@ def test_a_lesion_of_exactly_the_minimum_is_kept() -> None:
     mask[0, 0, 0:2] = True
     mask[5, 5, 5:8] = True
 
-    kept = remove_small(mask, minimum_mm3=3.0, voxel_mm3=1.0)
+    kept = keep_lesions(mask, mask, minimum_mm3=3.0, voxel_mm3=1.0)
 
     assert kept.sum() == 3
     assert kept[5, 5, 5:8].all()
@@ -60,15 +60,15 @@ def test_the_minimum_is_a_volume_not_a_number_of_voxels() -> None:
     mask = np.zeros((9, 9, 9), dtype=bool)
     mask[0, 0, 0:2] = True
 
-    assert remove_small(mask, minimum_mm3=3.0, voxel_mm3=1.5).sum() == 2
-    assert remove_small(mask, minimum_mm3=3.0, voxel_mm3=1.4).sum() == 0
+    assert keep_lesions(mask, mask, minimum_mm3=3.0, voxel_mm3=1.5).sum() == 2
+    assert keep_lesions(mask, mask, minimum_mm3=3.0, voxel_mm3=1.4).sum() == 0
 
 
 def test_a_minimum_of_zero_keeps_every_lesion_and_no_background() -> None:
     mask = np.zeros((4, 4, 4), dtype=bool)
     mask[1, 1, 1] = True
 
-    np.testing.assert_array_equal(remove_small(mask, 0.0, 1.0), mask)
+    np.testing.assert_array_equal(keep_lesions(mask, mask, minimum_mm3=0.0, voxel_mm3=1.0), mask)
 
 
 def test_a_mirroring_affine_does_not_make_volumes_negative() -> None:
