@@ -3,17 +3,19 @@
     python -m benchmarks.bench_accuracy --case NAME T1W FLAIR LESIONS [--case ...]
     python -m benchmarks.bench_accuracy ... --figures FILE --unseen --reference "two raters"
 
-For a data set with a table use `dlb evaluate`, which measures the same; this tells, of single
-cases, two things more: the volume that the report states, and, in `dice_at`, how the ensemble's
-mean probability alone would do at other thresholds than the bundle's own. Masks are compared on
-the grid of the reference mask, which must be the FLAIR's. With `--figures` the same goes into a
-file that `dlb bundle describe` takes into the bundle's manifest and model card.
+For a data set with a table use `dlb evaluate`, which measures the same; this tells more of single
+cases: the volume that the report states, what share of the reference's lesions of each size is
+found, lesion-wise measures without the smallest, and, in `dice_at`, how the ensemble's mean
+probability alone would do at other thresholds than the bundle's own. Masks are compared on the grid
+of the reference mask, which must be the FLAIR's. With `--figures` the same goes into a file that
+`dlb bundle describe` takes into the bundle's manifest and model card.
 """
 
 import argparse
 import json
 import tempfile
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,9 @@ from dlb_core.contracts import InputState, SegmentationOptions
 from dlb_core.evaluation.cases import ReadyCase
 from dlb_core.evaluation.methods import BestThreshold
 from dlb_core.evaluation.scores import score
-from dlb_core.lesions import linear_scale
+from dlb_core.lesions import keep_lesions, label_lesions, linear_scale
 from dlb_core.metrics import MEASURES, dice
-from dlb_core.model_facts import BUNDLE, Facts, Measured, Result
+from dlb_core.model_facts import BUNDLE, LESION_COUNTS, Facts, Measured, Result
 from dlb_core.nifti import read_mask, read_volume
 from dlb_core.pipeline import segment_case
 from dlb_core.resampling import to_native
@@ -37,6 +39,15 @@ from dlb_core.template import MNI_GRID
 from dlb_core.volume import Mask
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+SIZES_MM3 = (3, 10, 30, 100)
+"""Where the classes of lesions end that are looked for one by one."""
+_SIZE_CLASSES = (
+    f"under {SIZES_MM3[0]} mm³",
+    *(f"{least} to {most} mm³" for least, most in pairwise(SIZES_MM3)),
+    f"{SIZES_MM3[-1]} mm³ and more",
+)
+LEAST_MM3 = 3.0
+"""Lesions below it are left out of both masks in the second count."""
 
 
 def measure(
@@ -53,6 +64,8 @@ def measure(
         "ensemble": _scores(found, case),
         "baseline": _scores(threshold, case) | {"threshold": remark},
         "dice_at": _dice_at(folder, case),
+        "found_by_size": found_by_size(found, case),
+        "without_the_smallest": without_the_smallest(found, case),
     }
 
 
@@ -84,6 +97,31 @@ def _dice_at(folder: Path, case: ReadyCase) -> dict[str, float]:
     return {f"{t:g}": round(dice(native >= t, case.reference), 3) for t in THRESHOLDS}
 
 
+def found_by_size(found: Mask, case: ReadyCase) -> dict[str, dict[str, float]]:
+    """Of the reference's lesions of each size, how many there are and what share is touched."""
+    labels = label_lesions(case.reference)
+    sizes_mm3 = np.bincount(labels.ravel())[1:] * case.grid.voxel_mm3
+    touched = np.isin(np.arange(1, len(sizes_mm3) + 1), labels[found])
+    size_class = np.digitize(sizes_mm3, SIZES_MM3)
+    among = {name: touched[size_class == n] for n, name in enumerate(_SIZE_CLASSES)}
+    return {
+        name: {"lesions": len(these), "share": round(float(these.mean()), 3)}
+        for name, these in among.items()
+        if len(these)
+    }
+
+
+def without_the_smallest(found: Mask, case: ReadyCase) -> dict[str, float]:
+    """Lesion-wise measures where lesions below `LEAST_MM3` count on neither side."""
+    kept, reference = (
+        keep_lesions(mask, mask, minimum_mm3=LEAST_MM3, voxel_mm3=case.grid.voxel_mm3)
+        for mask in (found, case.reference)
+    )
+    scores = _numbers(score(kept, reference, voxel_mm3=case.grid.voxel_mm3).model_dump())
+    shown = (*LESION_COUNTS, "lesion_wise_fdr", "lesion_wise_tpr", "lesion_wise_f1")
+    return {name: round(scores[name], 3) for name in shown if name in scores}
+
+
 def figures(results: Mapping[str, Mapping[str, Any]], args: argparse.Namespace) -> Facts:
     """The results of all cases as `dlb bundle describe` reads them."""
     state = InputState(args.input_state)
@@ -102,34 +140,54 @@ def figures(results: Mapping[str, Mapping[str, Any]], args: argparse.Namespace) 
         for case, result in results.items()
         for threshold, value in result["dice_at"].items()
     ]
+    sizes = [
+        Result(cases=(case,), method=f"of {size}", values={"lesion_wise_tpr": found["share"]})
+        for size in _SIZE_CLASSES
+        for case, result in results.items()
+        if (found := result["found_by_size"].get(size))
+    ]
+    larger = [
+        Result(cases=(case,), values=result["without_the_smallest"])
+        for case, result in results.items()
+    ]
     protocol = (
         f"Reference: {args.reference}. Compared on the FLAIR's grid, volumes in the patient's ml, "
         f"lesions by 26-connectivity; input state {state}."
     )
+    tables = (
+        (
+            "Masks",
+            f"{protocol} The fixed threshold marks white matter that is brighter in FLAIR than the "
+            "grey matter's mode by k standard deviations, with the k that suits the case best. "
+            "LTPR: share of the reference's lesions touched; LFPR: share of the marked lesions "
+            "that touch none; score: hybrid score of one case, without CORR.",
+            masks,
+        ),
+        ("The mean probability alone, at other thresholds", protocol, thresholds),
+        (
+            f"Without lesions under {LEAST_MM3:g} mm³",
+            f"{protocol} Smaller ones were left out of the reference and of the mask; a mark that "
+            "touches none but these counts as false.",
+            larger,
+        ),
+        (
+            "Lesions found, by their size",
+            f"{protocol} Share of the reference's lesions of each size that the mask touches; "
+            "sizes on the reference's grid.",
+            sizes,
+        ),
+    )
     return Facts(
-        evaluation=(
-            Measured(
-                title="Masks",
-                protocol=f"{protocol} The fixed threshold marks white matter that is brighter in "
-                "FLAIR than the grey matter's mode by k standard deviations, with the k that "
-                "suits the case best. LTPR: share of the reference's lesions touched; LFPR: share "
-                "of the marked lesions that touch none; score: hybrid score of one case, without "
-                "CORR.",
-                results=tuple(masks),
-                **common,
-            ),
-            Measured(
-                title="The mean probability alone, at other thresholds",
-                protocol=protocol,
-                results=tuple(thresholds),
-                **common,
-            ),
+        evaluation=tuple(
+            Measured(title=title, protocol=how, results=tuple(found), **common)
+            for title, how, found in tables
+            if found
         )
     )
 
 
 def _numbers(scores: Mapping[str, object]) -> dict[str, float]:
-    return {name: value for name, value in scores.items() if isinstance(value, float)}
+    return {name: float(value) for name, value in scores.items() if isinstance(value, (int, float))}
 
 
 def main() -> None:

@@ -115,9 +115,9 @@ class Bundle:
 
     @property
     def weights_sha256(self) -> str:
-        """Digest of the networks' digests: the same whatever else the manifest says."""
-        digests = "\n".join(entry.sha256 for entry in self.manifest.networks)
-        return hashlib.sha256(digests.encode()).hexdigest()
+        """Digest of the networks' places and digests: the same whatever else the manifest says."""
+        networks = "\n".join(f"{entry.start} {entry.sha256}" for entry in self.manifest.networks)
+        return hashlib.sha256(networks.encode()).hexdigest()
 
     def load(self, index: int) -> dict[str, Tensor]:
         """Read, verify and widen the weights of one network.
@@ -164,8 +164,14 @@ def _check_places(manifest: Manifest) -> None:
     if manifest.grid != GridEntry():
         raise CheckpointCorrupt("the bundle was trained for another grid than this version's")
     for entry, location in zip(manifest.networks, NETWORK_LOCATIONS, strict=True):
-        if entry.name != location.name or tuple(entry.start) != location.primary.start:
+        if entry.name != location.name:
             raise CheckpointCorrupt(f"{entry.name} stands where {location.name} belongs")
+        if tuple(entry.start) != location.primary.start:
+            raise CheckpointCorrupt(
+                f"{entry.name} was trained for the subvolume at {tuple(entry.start)}, this version "
+                f"runs it at {location.primary.start}: train it again, or use the version of this "
+                "software that it was trained with"
+            )
 
 
 def read_verified(folder: Path, entry: FileEntry, name: str) -> bytes:
@@ -287,8 +293,9 @@ def write_bundle(
 def _weights_files(folder: Path) -> set[str]:
     """Files of the networks of the bundle that lies here, if one does."""
     try:
-        return {entry.file for entry in open_bundle(folder).manifest.networks}
-    except CheckpointCorrupt:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        return {entry.file for entry in manifest.networks}
+    except (OSError, ValidationError):
         return set()
 
 

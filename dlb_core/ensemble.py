@@ -153,15 +153,15 @@ def _predict(
 ) -> None:
     primary, mirrored = _places(location)
     look = FastForward(network) if device is Device.CPU else partial(_look, network, device)
-    left, right = (
+    here, there = (
         look(torch.from_numpy(np.ascontiguousarray(view)[None]))[0].cpu().numpy()
         for view in (cut(image, primary), cut(image, mirrored, flipped=True))
     )
-    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+    if not (np.isfinite(here).all() and np.isfinite(there).all()):
         # Not a number is no vote: it would look like a healthy brain.
         raise StageFailed(f"{location.name} gave values that are no numbers on {device.value}")
-    right = np.flip(right, axis=0)
-    votes = (left, right) if location.twin else (_join_overlapping(left, right),)
+    there = np.flip(there, axis=0)
+    votes = (here, there) if location.twin else (_join_overlapping(here, there),)
     for served, probability in zip(_votes_in(location), votes, strict=True):
         ballot.add(served, probability)
 

@@ -7,11 +7,17 @@ The mid-sagittal plane is i = 90: flipping maps i to 180 - i, under which the fi
 and the second and fourth column of subvolumes are exact mirror images. The median column
 [42, 138) mirrors to [43, 139) and is therefore its own twin, one voxel off.
 
+A lateral network thinks in the frame of one hemisphere and sees the other mirrored. Which one
+alternates like the fields of a chessboard, so that each voxel is judged about as often as it
+lies and mirrored: what is lesion stays so in the mirror, many a false one does not
+(docs/decisions/chessboard.md).
+
 Source: Kamraoui et al., Medical Image Analysis 76 (2022) 102312, sections 2.3 and 2.3.1; the
 paper's "strides" 76, 76, 67 are overlaps, see docs/decisions/geometry.md.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -29,7 +35,7 @@ NUM_LATERAL_COLUMNS = 2
 """Columns (along i) that have a mirror image on the other side; the next one is the median."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Location:
     """Where a subvolume lies in its volume."""
 
@@ -56,29 +62,40 @@ class NetworkLocation:
     index: int
     """Place in the ensemble, 0 to 74."""
     column: int
-    """0 and 1 are lateral (left), 2 is median."""
+    """0 and 1 are lateral, 2 is median."""
     primary: Location
+    """The subvolume in whose hemisphere the network thinks; a median network's only one."""
     twin: Location | None
-    """The right subvolume, which the network sees flipped; None for a median network."""
+    """The one on the other side, which the network sees flipped; None for a median network."""
 
     @property
     def name(self) -> str:
         """Stable name, e.g. `network-07`."""
         return f"network-{self.index:02d}"
 
+    @property
+    def left(self) -> Location:
+        """The subvolume on the left; a median network's only one."""
+        return self.primary if self.twin is None else min(self.primary, self.twin)
+
+    @property
+    def mirrors_left(self) -> bool:
+        """Whether the network thinks in the right hemisphere and sees the left one mirrored."""
+        return self.primary != self.left
+
 
 def _network_locations() -> tuple[NetworkLocation, ...]:
-    columns = range(NUM_LATERAL_COLUMNS + 1)
-    places = [(c, j, k) for c in columns for j in STARTS_J for k in STARTS_K]
-    return tuple(
-        NetworkLocation(
-            index=n,
-            column=c,
-            primary=(location := Location((STARTS_I[c], j, k))),
-            twin=location.mirrored() if c < NUM_LATERAL_COLUMNS else None,
-        )
-        for n, (c, j, k) in enumerate(places)
-    )
+    fields = product(range(NUM_LATERAL_COLUMNS + 1), range(len(STARTS_J)), range(len(STARTS_K)))
+    return tuple(_network_location(n, *field) for n, field in enumerate(fields))
+
+
+def _network_location(index: int, column: int, row: int, layer: int) -> NetworkLocation:
+    left = Location((STARTS_I[column], STARTS_J[row], STARTS_K[layer]))
+    if column == NUM_LATERAL_COLUMNS:
+        return NetworkLocation(index, column, primary=left, twin=None)
+    on_the_right = (column + row + layer) % 2
+    sides = (left.mirrored(), left) if on_the_right else (left, left.mirrored())
+    return NetworkLocation(index, column, *sides)
 
 
 NETWORK_LOCATIONS = _network_locations()

@@ -46,6 +46,14 @@ def _add_average(actions: Any) -> None:
     )
     child.add_argument("bundles", type=Path, nargs="+", help="two bundles or more")
     child.add_argument("--output", type=Path, required=True, help="bundle to write")
+    child.add_argument(
+        "--shares",
+        type=float,
+        nargs="+",
+        default=[],
+        metavar="SHARE",
+        help="how much each bundle counts, in their order (default: all alike)",
+    )
     child.add_argument("--name", default="average", help="its name (default: average)")
     child.add_argument("--version", default="1", help="its version (default: 1)")
     child.set_defaults(run=average)
@@ -96,6 +104,7 @@ def average(args: argparse.Namespace) -> int:
     written = average_bundles(
         bundles,
         args.output,
+        shares=args.shares,
         name=args.name,
         version=args.version,
         description=f"Mean of the weights of {names}.",

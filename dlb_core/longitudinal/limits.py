@@ -14,7 +14,7 @@ from collections.abc import Iterable
 FLOOR_MM3 = 15.0
 PER_SURFACE = 1.0
 """mm3 of change for each mm2 of volume^(2/3)."""
-MODEL_SHA256 = "881d1be48c1cc0a9792863deae32c5e2f20e97fbbfe09db4e870ba2fefec6053"
+MODEL_SHA256 = "0f751b50e8a8b91b5c9151872e717c09527cd22f08095752c92cde20ccee1272"
 """The bundle that the repeated scans were segmented with."""
 
 

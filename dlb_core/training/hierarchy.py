@@ -24,14 +24,14 @@ from dlb_core.model_facts import Facts, Training
 from dlb_core.network import UNet3d
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training.cache import CachedCase
-from dlb_core.training.initialisation import neighbour_of, restored_start
+from dlb_core.training.initialisation import neighbour_of, neighbours_start, restored_start
 from dlb_core.training.recipe import Initialisation, Recipe, SampleMix
 from dlb_core.training.restoration import (
     RestorationNet,
     RestorationSamples,
     restoration_recipe,
 )
-from dlb_core.training.run_folder import WEIGHTS, require_recipe
+from dlb_core.training.run_folder import WEIGHTS, claim_place, require_place, require_recipe
 from dlb_core.training.samples import SampleMaker, SampleSource
 from dlb_core.training.start import StartWeights, from_bundle, from_file
 from dlb_core.training.summary import after, summarise_run
@@ -211,6 +211,7 @@ class Hierarchy:
     ) -> Path:
         """Train network `index` for its place, or go on with it; see `trainer.train`."""
         location = NETWORK_LOCATIONS[index]
+        claim_place(self._folder / location.name, location)
         return train(
             self._folder / location.name,
             self.recipe.for_network(index),
@@ -224,17 +225,19 @@ class Hierarchy:
         )
 
     def require_recipe(self, *, generic_only: bool) -> None:
-        """Check that what the folder holds so far was trained by this run's recipe.
+        """Check that what the folder holds so far was trained by this run's recipe, in its place.
 
         Raises
         ------
         InputError
-            Another recipe trained it.
+            Another recipe trained it, or it was trained for the other hemisphere.
         """
         if self.first_stage:
             require_recipe(self._folder / self.first_stage, self._first_recipe)
         for location in () if generic_only else NETWORK_LOCATIONS:
-            require_recipe(self._folder / location.name, self.recipe.for_network(location.index))
+            folder = self._folder / location.name
+            require_recipe(folder, self.recipe.for_network(location.index))
+            require_place(folder, location)
 
     def write_bundle(
         self, folder: Path, identity: BundleIdentity, *, generic_only: bool, new_card: bool
@@ -306,7 +309,7 @@ class Hierarchy:
         path = self.weights_of(neighbour)
         if not path.exists():
             raise RunBusy(f"network {index} starts from network {neighbour}, not trained yet")
-        return from_file(path)
+        return neighbours_start(path, index, neighbour)
 
     def _validation_maker(self) -> SampleMaker | None:
         """Real images, unaltered: what the network is for."""

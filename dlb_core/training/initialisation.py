@@ -15,6 +15,8 @@ from dlb_core.training.start import StartWeights, from_file
 
 HEAD = "classify."
 """Parameters of the last convolution begin with this."""
+_KERNEL_DIMS, _KERNEL_I = 5, 2
+"""A convolution's weights are (out, in, I, J, K)."""
 
 
 def neighbour_of(index: int) -> int | None:
@@ -35,6 +37,24 @@ def neighbour_of(index: int) -> int | None:
     return index - 1 - int(np.argmin(distances[::-1]))
 
 
+def neighbours_start(path: Path, index: int, neighbour: int) -> StartWeights:
+    """Weights of a network's neighbour, mirrored where the two think in different hemispheres.
+
+    Raises
+    ------
+    CheckpointCorrupt
+        They cannot be read.
+    """
+    start = from_file(path)
+    if NETWORK_LOCATIONS[index].mirrors_left == NETWORK_LOCATIONS[neighbour].mirrors_left:
+        return start
+    mirrored = {
+        name: tensor.flip(_KERNEL_I).contiguous() if tensor.ndim == _KERNEL_DIMS else tensor
+        for name, tensor in start.tensors.items()
+    }
+    return StartWeights(mirrored, start.sha256)
+
+
 def restored_start(path: Path, recipe: Recipe) -> StartWeights:
     """Weights of a restoring network, with a new last convolution, for a recipe's network.
 
@@ -52,4 +72,4 @@ def restored_start(path: Path, recipe: Recipe) -> StartWeights:
 
 
 def _start(network: NetworkLocation) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.array(network.primary.start)
+    return np.array(network.left.start)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dlb_core.artefacts import write_text
 from dlb_core.errors import InputError, RunBusy
+from dlb_core.tiling import NetworkLocation
 from dlb_core.training.recipe import Recipe
 
 WEIGHTS = "weights.safetensors"
@@ -20,6 +21,7 @@ RECIPE = "recipe.json"
 CASES = "cases.json"
 VALIDATION = "validation.json"
 START = "start.json"
+PLACE = "place.json"
 METRICS = "metrics.jsonl"
 LOCK = ".lock"
 _TAKING_PART = ".taking-part.lock"
@@ -123,6 +125,37 @@ def require_recipe(folder: Path, recipe: Recipe) -> None:
     """
     if (folder / RECIPE).exists() and _read_recipe(folder) != recipe:
         raise begun_with(folder, "another recipe")
+
+
+def claim_place(folder: Path, location: NetworkLocation) -> None:
+    """Tie a network's folder to the subvolume in whose hemisphere it thinks.
+
+    Raises
+    ------
+    InputError
+        The folder was begun for the one on the other side.
+    """
+    require_place(folder, location)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / PLACE, json.dumps(location.primary.start))
+
+
+def require_place(folder: Path, location: NetworkLocation) -> None:
+    """Check that what a network's folder holds so far was trained for its subvolume.
+
+    Raises
+    ------
+    InputError
+        It was trained for the one on the other side.
+    """
+    # Folders that say nothing are of the time when all networks thought on the left.
+    begun = folder / PLACE if (folder / RECIPE).exists() else None
+    if begun and _read_place(begun, location) != location.primary.start:
+        raise begun_with(folder, "the subvolume on the other side")
+
+
+def _read_place(path: Path, location: NetworkLocation) -> tuple[int, ...]:
+    return tuple(json.loads(path.read_text())) if path.exists() else location.left.start
 
 
 def forget_metrics_after(folder: Path, step: int) -> None:

@@ -46,14 +46,12 @@ def test_weights_are_the_mean_and_all_cases_count_as_seen(tmp_path: Path) -> Non
 
 
 def test_bundles_that_have_no_mean_are_refused(tmp_path: Path) -> None:
-    """One alone, the same twice, one network with 75; nothing is written."""
+    """One alone, the same twice, networks that vote otherwise; nothing is written."""
     generic = _generic(tmp_path / "generic", 0, "a")
-    special = write_tiny_bundle(tmp_path / "special")
     hesitant = write_tiny_bundle(tmp_path / "hesitant", threshold=0.3)
     refused = {
         "two bundles or more": [generic],
         "same weights": [generic, generic],
-        "number of networks": [generic, special],
         "vote threshold": [generic, hesitant],
     }
 
@@ -61,7 +59,33 @@ def test_bundles_that_have_no_mean_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=reason):
             average_bundles(bundles, tmp_path / "mean", name="m", version="1", description="d")
 
+    with pytest.raises(InputError, match="one number above 0 for each of the 2 bundles"):
+        average_bundles(
+            [generic, _generic(tmp_path / "other", 1, "b")],
+            tmp_path / "mean",
+            shares=[1, 0],
+            name="m",
+            version="1",
+            description="d",
+        )
+
     assert not (tmp_path / "mean").exists()
+
+
+def test_a_generic_network_and_its_specialised_ones_have_a_mean_by_shares(tmp_path: Path) -> None:
+    """75 networks, each between the one that they grew from and itself."""
+    generic = _generic(tmp_path / "generic", 99, "a")
+    special = write_tiny_bundle(tmp_path / "special")
+
+    given = ("bundle", "average", str(generic.folder), str(special.folder), "--shares", "3", "1")
+    assert main([*given, "--output", str(tmp_path / "mean")]) == 0
+
+    mean = open_bundle(tmp_path / "mean")
+    assert len({entry.sha256 for entry in mean.manifest.networks}) == 75
+    assert [part["share"] for part in mean.manifest.training["mean_of"]] == [0.75, 0.25]
+    for key, tensor in mean.load(3).items():
+        expected = 0.75 * generic.load(3)[key] + 0.25 * special.load(3)[key]
+        assert torch.allclose(tensor, expected, atol=1e-3)
 
 
 def test_a_bundle_is_not_replaced_by_its_own_mean(

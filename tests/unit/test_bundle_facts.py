@@ -3,19 +3,23 @@
 import json
 import shutil
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks.bench_accuracy import figures
+from benchmarks.bench_accuracy import figures, found_by_size, without_the_smallest
 from dlb_core.bundled import default_bundle
 from dlb_core.checkpoints import MANIFEST, MODEL_CARD, Bundle, open_bundle, verify_bundle
 from dlb_core.cli.main import main
+from dlb_core.evaluation.cases import ReadyCase
 from dlb_core.evaluation.document import MethodEntry
 from dlb_core.evaluation.figures import facts_of
 from dlb_core.model_card import figure_rows, has_place_for_figures, refreshed, training_text
 from dlb_core.model_facts import Facts, Training, read_facts
+from dlb_core.volume import Grid
 from tests.unit.bundles import write_tiny_bundle
 from tests.unit.evaluations import METHODS, make_evaluation
 
@@ -297,13 +301,15 @@ def test_the_benchmark_gives_figures_to_describe_a_bundle_with(bundle: Bundle) -
             "ensemble": scores,
             "baseline": scores | {"threshold": "grey-matter mode + 1 sd"},
             "dice_at": {"0.1": 0.809, "0.5": 0.749},
+            "found_by_size": {"under 3 mm³": {"lesions": 11, "share": 0.0}},
+            "without_the_smallest": {"reference_lesions": 87.0, "lesion_wise_f1": 0.5},
         }
     }
     args = Namespace(input_state="raw", weights=bundle.folder, seen=False, reference="three raters")
 
     facts = figures(results, args)
 
-    masks, thresholds = facts.evaluation
+    masks, thresholds, larger, sizes = facts.evaluation
     assert [result.method for result in masks.results] == ["this bundle", "best fixed threshold"]
     assert masks.results[0].values == {
         "dice": 0.749,
@@ -311,7 +317,42 @@ def test_the_benchmark_gives_figures_to_describe_a_bundle_with(bundle: Bundle) -
         "predicted_ml": 31.818,
     }
     assert [result.values["dice"] for result in thresholds.results] == [0.809, 0.749]
+    assert (sizes.results[0].method, larger.results[0].method) == ("of under 3 mm³", "this bundle")
     assert masks.weights_sha256 == bundle.weights_sha256
+
+
+def test_the_benchmark_counts_lesions_by_their_size() -> None:
+    """A speck that was missed is not as grave as a plaque that was."""
+    reference = np.zeros((40, 20, 20), dtype=bool)
+    reference[2, 2, 2] = True  # 1 voxel of 2 mm³: found
+    reference[2, 8, 2] = True  # missed
+    reference[8:10, 2:5, 2] = True  # 6 voxels: found
+    reference[20:30, 2:10, 2:5] = True  # 240 voxels: missed
+    found = np.zeros_like(reference)
+    found[2, 2, 2] = found[8, 2, 2:6] = found[36, 15, 15] = True
+    case = ReadyCase(
+        image=np.zeros((2, 1, 1, 1), dtype=np.float32),
+        brain_mask=np.ones((1, 1, 1), dtype=bool),
+        reference=reference,
+        grid=Grid(reference.shape, np.diag([2.0, 1, 1, 1])),
+        to_mni=None,
+        mni_voxel_mm3=1.0,
+    )
+
+    assert found_by_size(found, case) == {
+        "under 3 mm³": {"lesions": 2, "share": 0.5},
+        "10 to 30 mm³": {"lesions": 1, "share": 1},
+        "100 mm³ and more": {"lesions": 1, "share": 0},
+    }
+    assert without_the_smallest(found, case) == {
+        "reference_lesions": 2,
+        "predicted_lesions": 1,
+        "lesion_wise_fdr": 0,
+        "lesion_wise_tpr": 0.5,
+        "lesion_wise_f1": 0.667,
+    }
+    assert found_by_size(found, replace(case, reference=np.zeros_like(reference))) == {}
+    assert without_the_smallest(np.zeros_like(found), case)["lesion_wise_f1"] == 0
 
 
 def test_the_shipped_card_says_what_the_shipped_manifest_says() -> None:

@@ -91,6 +91,16 @@ def test_swapped_manifest_entries_are_found(bundle: Bundle) -> None:
         open_bundle(bundle.folder)
 
 
+def test_a_bundle_of_another_layout_is_refused(bundle: Bundle) -> None:
+    """Each network would look at the mirror image of what it learned."""
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    manifest["networks"][1]["start"] = [2, 2, 20]
+    (bundle.folder / MANIFEST).write_text(json.dumps(manifest))
+
+    with pytest.raises(CheckpointCorrupt, match=r"network-01 .*\(2, 2, 20\).*train it again"):
+        open_bundle(bundle.folder)
+
+
 def test_a_canary_that_answers_otherwise_is_found(bundle: Bundle) -> None:
     """Right bytes, wrong arithmetic: a broken library, say."""
     manifest = json.loads((bundle.folder / MANIFEST).read_text())

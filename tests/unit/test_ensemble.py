@@ -7,11 +7,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from dlb_core.checkpoints import Bundle, build_network, write_bundle
+from dlb_core.checkpoints import Bundle, build_network, fill, write_bundle
 from dlb_core.contracts import Device
 from dlb_core.ensemble import EnsembleRun, run_ensemble
 from dlb_core.errors import Cancelled, CheckpointCorrupt, StageFailed
+from dlb_core.fast_forward import FastForward
+from dlb_core.network import UNet3d
 from dlb_core.template import load_template
+from dlb_core.tiling import NETWORK_LOCATIONS, cut, has_brain
 from dlb_core.volume import Mask
 from tests.unit.bundles import TINY, write_tiny_bundle
 
@@ -93,6 +96,36 @@ def test_mirroring_the_case_mirrors_the_result(
     differing = np.flip(mirrored.consensus.mask, 0) != run.consensus.mask
     # Sums in another order may round a voxel across the threshold.
     assert differing.mean() < 1e-5
+
+
+def test_each_network_sees_its_own_hemisphere_as_it_lies(
+    image: Image, bundle: Bundle, run: EnsembleRun
+) -> None:
+    """And the other one mirrored; the median networks see their place both ways round."""
+    network = build_network(bundle.manifest.architecture).eval()
+    total = np.zeros(BRAIN.shape)
+    for place in NETWORK_LOCATIONS:
+        other_side = place.twin or place.primary.mirrored()
+        if not has_brain(BRAIN, place.primary):
+            continue
+        fill(network, bundle.load(place.index), place.name)
+        here = _look(network, cut(image, place.primary))
+        there = np.flip(_look(network, cut(image, other_side, flipped=True)), 0)
+        if place.twin is None:
+            # One voxel apart: a mean where both see.
+            here[1:] /= 2
+            there[:-1] /= 2
+        total[place.primary.slices] += here
+        total[other_side.slices] += there
+
+    consensus = run.consensus
+    expected = total / np.maximum(consensus.coverage, 1)
+    assert np.allclose(consensus.probability[BRAIN], expected[BRAIN], atol=1e-4)
+
+
+def _look(network: UNet3d, view: Image) -> Image:
+    with torch.inference_mode():
+        return FastForward(network)(torch.from_numpy(np.ascontiguousarray(view)[None]))[0].numpy()
 
 
 def test_nothing_outside_the_brain_is_lesion(run: EnsembleRun) -> None:

@@ -44,10 +44,32 @@ def test_lateral_twins_are_exact_mirror_images(network: NetworkLocation) -> None
     i = np.broadcast_to(np.arange(GRID_SHAPE[0])[:, None, None], GRID_SHAPE)
     assert network.twin is not None
 
-    left = cut(i, network.primary)
-    right = cut(i, network.twin, flipped=True)
+    here = cut(i, network.primary)
+    there = cut(i, network.twin, flipped=True)
 
-    assert np.array_equal(left, 180 - right)
+    assert np.array_equal(here, 180 - there)
+
+
+def test_networks_think_in_one_hemisphere_or_the_other_by_turns() -> None:
+    """Each brain voxel is judged about as often as it lies and mirrored."""
+    brain = load_template().brain_mask
+    as_it_lies, mirrored = np.zeros(GRID_SHAPE), np.zeros(GRID_SHAPE)
+    for network in LATERAL:
+        assert network.twin is not None
+        as_it_lies[network.primary.slices] += 1
+        mirrored[network.twin.slices] += 1
+    seen = as_it_lies[brain] + mirrored[brain]
+    share = as_it_lies[brain] / seen
+
+    assert seen.min() >= 4
+    assert (np.abs(share - 0.5) <= 0.06).all()
+
+
+def test_left_is_the_side_of_low_i() -> None:
+    """Whichever of the two is a network's own."""
+    assert {n.primary.start[0] for n in LATERAL} == {2, 22, 63, 83}
+    assert {n.left.start[0] for n in LATERAL} == {2, 22}
+    assert all(n.left == n.primary for n in MEDIAN)
 
 
 @pytest.mark.parametrize("network", MEDIAN, ids=lambda n: n.name)

@@ -21,7 +21,7 @@ from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training import hierarchy, recipe
 from dlb_core.training.cache import open_cache
 from dlb_core.training.losses import LossName
-from dlb_core.training.run_folder import START, WEIGHTS, locked
+from dlb_core.training.run_folder import PLACE, START, WEIGHTS, locked
 from dlb_core.training.serial import train_serially
 from dlb_core.training.start import from_file
 from dlb_core.training.state import PATTERN
@@ -117,6 +117,23 @@ def test_networks_of_two_recipes_are_not_bundled(
 
     assert "network-00 was begun with another recipe" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_network_begun_for_the_other_hemisphere_is_not_gone_on_with(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Folders that name no place are of the time when all networks thought on the left."""
+    command = _command(cache, tmp_path, "--steps", "1", "--specialise-steps", "1", "--networks")
+    assert main([*command, "0-1"]) == 0
+    for name in ("network-00", "network-01"):
+        (tmp_path / "run" / name / PLACE).unlink()
+
+    assert main([*command, "0"]) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "network-01 was begun with the subvolume on the other side" in told
+
+    (tmp_path / "run" / "network-01" / PLACE).write_text("[83, 2, 20]")
+    assert main([*command, "0"]) == 0
 
 
 def test_a_network_of_another_process_is_left_to_it_and_waited_for(

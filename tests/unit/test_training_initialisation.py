@@ -107,7 +107,21 @@ def test_a_network_starts_from_its_neighbours_weights(cache: Path, tmp_path: Pat
 
     first, second = (load_file(hierarchy.weights_of(index)) for index in (0, 1))
     assert _alike(first, _random(hierarchy.recipe.for_network(0))) == first.keys()
-    assert _alike(second, first) == first.keys()
+    # Network 1 thinks in the other hemisphere: it sees what network 0 sees in the mirror.
+    image = torch.rand(1, 2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    answer, mirrored = _answer(hierarchy, first, image), _answer(hierarchy, second, image.flip(2))
+    assert torch.allclose(mirrored.flip(2), answer, atol=1e-4)
+    assert not torch.allclose(_answer(hierarchy, second, image), answer, atol=1e-2)
+
+
+def _answer(
+    hierarchy: Hierarchy, weights: dict[str, torch.Tensor], image: torch.Tensor
+) -> torch.Tensor:
+    network = UNet3d(hierarchy.recipe.architecture).eval()
+    network.load_state_dict(weights)
+    with torch.inference_mode():
+        answer: torch.Tensor = network(image)
+    return answer
 
 
 def test_a_network_starts_from_the_restoring_networks_branches(cache: Path, tmp_path: Path) -> None:
@@ -131,7 +145,7 @@ def test_neighbours_touch_and_lead_back_to_the_first_network() -> None:
         neighbour = neighbour_of(index)
         assert neighbour is not None
         assert neighbour < index
-        here, there = (NETWORK_LOCATIONS[n].primary.start for n in (index, neighbour))
+        here, there = (NETWORK_LOCATIONS[n].left.start for n in (index, neighbour))
         apart = np.abs(np.subtract(here, there))
         assert np.count_nonzero(apart) == 1
         assert apart.max() <= 29
