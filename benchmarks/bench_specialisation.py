@@ -21,7 +21,7 @@ from torch.nn import functional
 from dlb_core.checkpoints import Bundle, build_network, fill, open_bundle
 from dlb_core.cli.lists import parse_networks, parse_subjects
 from dlb_core.metrics import dice
-from dlb_core.network import LESION_CLASS, place
+from dlb_core.network import LESION_CLASS, lesion_probability, place
 from dlb_core.tiling import NETWORK_LOCATIONS
 from dlb_core.training.cache import open_cache
 from dlb_core.training.hierarchy import share_out
@@ -44,7 +44,7 @@ def measure(bundle: Bundle, index: int, samples: list[Sample]) -> tuple[float, f
             scores = network(torch.from_numpy(sample.image)[None])
         entropies.append(float(functional.cross_entropy(scores, target, ignore_index=IGNORED)))
         counted = target != IGNORED
-        probability = scores.softmax(1)[:, LESION_CLASS][counted]
+        probability = lesion_probability(scores)[counted]
         found.append((probability >= bundle.manifest.vote_threshold).numpy())
         truth.append((target[counted] == LESION_CLASS).numpy())
     return dice(np.concatenate(found), np.concatenate(truth)), float(np.mean(entropies))

@@ -148,13 +148,13 @@ def require_place(folder: Path, location: NetworkLocation) -> None:
     InputError
         It was trained for the one on the other side.
     """
-    # Folders that say nothing are of the time when all networks thought on the left.
-    begun = folder / PLACE if (folder / RECIPE).exists() else None
-    if begun and _read_place(begun, location) != location.primary.start:
+    if (folder / RECIPE).exists() and _place_of(folder, location) != location.primary.start:
         raise begun_with(folder, "the subvolume on the other side")
 
 
-def _read_place(path: Path, location: NetworkLocation) -> tuple[int, ...]:
+def _place_of(folder: Path, location: NetworkLocation) -> tuple[int, ...]:
+    """Where the folder's network thinks; those that say nothing are of when all did on the left."""
+    path = folder / PLACE
     return tuple(json.loads(path.read_text())) if path.exists() else location.left.start
 
 
