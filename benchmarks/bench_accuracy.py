@@ -2,6 +2,7 @@
 
     python -m benchmarks.bench_accuracy --case NAME T1W FLAIR LESIONS [--case ...]
     python -m benchmarks.bench_accuracy ... --figures FILE --unseen --reference "two raters"
+    python -m benchmarks.bench_accuracy ... --figures FILE --leave-one-out --weights OTHER-TRAINING
 
 For a data set with a table use `dlb evaluate`, which measures the same; this tells more of single
 cases: the volume that the report states, what share of the reference's lesions of each size is
@@ -125,10 +126,13 @@ def without_the_smallest(found: Mask, case: ReadyCase) -> dict[str, float]:
 def figures(results: Mapping[str, Mapping[str, Any]], args: argparse.Namespace) -> Facts:
     """The results of all cases as `dlb bundle describe` reads them."""
     state = InputState(args.input_state)
+    weights = " --leave-one-out --weights …" if args.left_out else ""
     common = {
-        "command": f"python -m benchmarks.bench_accuracy --input-state {state} --case …",
+        "command": f"python -m benchmarks.bench_accuracy --input-state {state}{weights} --case …",
         "seen_in_training": args.seen,
-        "weights_sha256": open_bundle(args.weights).weights_sha256,
+        "leave_one_out": args.left_out,
+        # Each case has weights of its own there, and none of them are those described.
+        "weights_sha256": "" if args.left_out else open_bundle(args.weights).weights_sha256,
     }
     masks = [
         Result(cases=(case,), method=method, values=_numbers(result[key]))
@@ -221,11 +225,19 @@ def _arguments() -> argparse.Namespace:
     group.add_argument("--figures", type=Path, metavar="FILE", help="write them here, too")
     group.add_argument("--reference", metavar="TEXT", help="who drew the reference masks")
     seen = group.add_mutually_exclusive_group()
-    seen.add_argument("--seen", action="store_true", default=None, help="cases were trained on")
-    seen.add_argument("--unseen", dest="seen", action="store_false", help="no case was")
+    seen.add_argument("--seen", action="store_true", help="cases were trained on")
+    seen.add_argument("--unseen", action="store_true", help="no case was")
+    seen.add_argument(
+        "--leave-one-out",
+        dest="left_out",
+        action="store_true",
+        help="--weights left this case out; the bundle to describe, made in the same way, did not",
+    )
     args = parser.parse_args()
-    if args.figures and (args.seen is None or not args.reference):
-        parser.error("--figures: say --reference, and --seen or --unseen")
+    if args.figures and not (args.reference and (args.seen or args.unseen or args.left_out)):
+        parser.error("--figures: say --reference, and one of --seen, --unseen, --leave-one-out")
+    if args.left_out and len(args.case) > 1:
+        parser.error("--leave-one-out: one case at a time, with the weights that left it out")
     return args
 
 

@@ -4,7 +4,7 @@ from dlb_core.artefacts import write_text
 from dlb_core.checkpoints import MODEL_CARD, Bundle, Manifest, open_bundle, write_manifest
 from dlb_core.errors import BadOption
 from dlb_core.model_card import fresh_card, has_place_for_figures, is_ours, refreshed
-from dlb_core.model_facts import Facts
+from dlb_core.model_facts import Facts, Measured
 
 
 def describe(bundle: Bundle, facts: Facts, *, new_card: bool = False) -> Bundle:
@@ -39,6 +39,9 @@ def describe(bundle: Bundle, facts: Facts, *, new_card: bool = False) -> Bundle:
 
 def _check(bundle: Bundle, facts: Facts) -> None:
     for measured in facts.evaluation:
+        if measured.leave_one_out:
+            _check_left_out(bundle, measured)
+            continue
         if measured.weights_sha256 not in ("", bundle.weights_sha256):
             raise BadOption(f"'{measured.title}': these figures are of other weights")
         trained_on = measured.cases & bundle.manifest.seen_cases
@@ -47,6 +50,14 @@ def _check(bundle: Bundle, facts: Facts) -> None:
                 f"'{measured.title}': the manifest names {', '.join(sorted(trained_on))} among "
                 "the cases that shaped the weights: say so with seen_in_training"
             )
+
+
+def _check_left_out(bundle: Bundle, measured: Measured) -> None:
+    if measured.weights_sha256 == bundle.weights_sha256:
+        raise BadOption(
+            f"'{measured.title}': leave_one_out says that the figures are of other weights, yet "
+            "they are of this bundle's: measure each case with weights trained without it"
+        )
 
 
 def _card(bundle: Bundle, manifest: Manifest, new_card: bool) -> str:

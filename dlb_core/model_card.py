@@ -30,6 +30,8 @@ UNMEASURED = "Nothing was measured with these weights yet"
 """Stands in a card until someone gives figures."""
 METHOD = "method"
 """Heading of the column that says what was measured, where there is more than the bundle."""
+LEFT_OUT = "trained without the case"
+"""Stands for the bundle where each case was measured with weights of a training without it."""
 _PART = re.compile(r"(<!-- dlb: ([a-z-]+) -->\n)(.*?)(<!-- /dlb -->)", re.DOTALL)
 _ML = ("reference_ml", "predicted_ml")
 
@@ -162,6 +164,11 @@ def _measured(measured: Measured) -> str:
 
 def seen(measured: Measured) -> str:
     """Whether the figures are those of unseen cases."""
+    if measured.leave_one_out:
+        return (
+            "Leave-one-out: each case's figures are of weights made in the same way without that "
+            "case, not of this bundle's own."
+        )
     if measured.seen_in_training:
         return "The weights were trained on cases among these: no figures for new patients."
     return "The weights were trained on none of these cases."
@@ -183,9 +190,10 @@ def figure_rows(measured: Measured) -> tuple[list[str], list[list[str]]]:
             [case, *(_figure(name, lines.get(case, {}).get(name)) for lines in by_method.values())]
             for case in cases
         ]
-        return [f"{FIGURES[name]} of case", *by_method], rows
+        methods = [_shown(method, measured) for method in by_method]
+        return [f"{FIGURES[name]} of case", *methods], rows
     rows = [
-        [case, method, *(_figure(name, values.get(name)) for name in names)]
+        [case, _shown(method, measured), *(_figure(name, values.get(name)) for name in names)]
         for method, lines in by_method.items()
         for case, values in lines.items()
     ]
@@ -193,6 +201,10 @@ def figure_rows(measured: Measured) -> tuple[list[str], list[list[str]]]:
     if list(by_method) == [BUNDLE]:
         return header[:1] + header[2:], [row[:1] + row[2:] for row in rows]
     return header, rows
+
+
+def _shown(method: str, measured: Measured) -> str:
+    return LEFT_OUT if measured.leave_one_out and method == BUNDLE else method
 
 
 def _lines(results: Sequence[Result], method: str) -> Iterator[tuple[str, dict[str, float]]]:

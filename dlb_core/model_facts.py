@@ -144,13 +144,22 @@ class Measured(Message):
     protocol: Annotated[Words, Field(description="data, reference, grid, what was left out")]
     command: Annotated[Words, Field(description="that makes them")]
     seen_in_training: Annotated[bool, Field(description="whether a case shaped the weights")]
+    leave_one_out: Annotated[
+        bool,
+        Field(description="each case's figures are of weights made in the same way without it"),
+    ] = False
     weights_sha256: Annotated[
-        str, Field(pattern=r"^([0-9a-f]{64})?$", description="of the weights; empty: not known")
+        str,
+        Field(
+            pattern=r"^([0-9a-f]{64})?$", description="of the weights; empty: not known, or several"
+        ),
     ] = ""
     results: Annotated[tuple[Result, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _say_nothing_twice(self) -> Self:
+    def _contradict_nothing(self) -> Self:
+        if self.leave_one_out and self.seen_in_training:
+            raise ValueError("a case that was left out was not seen in training")
         said = [(result.cases, result.method) for result in self.results]
         if len(said) > len(set(said)):
             raise ValueError("two results are of the same cases and method")

@@ -179,6 +179,57 @@ def test_figures_on_a_training_case_cannot_pass_for_unseen(
     assert "no figures for new patients" in (bundle.folder / MODEL_CARD).read_text()
 
 
+LEAVE_ONE_OUT = MEASURED | {
+    "leave_one_out": True,
+    "results": [
+        {"cases": ["19"], "values": {"dice": 0.749}},
+        {"cases": ["19"], "method": "best fixed threshold", "values": {"dice": 0.536}},
+    ],
+}
+
+
+def test_leave_one_out_figures_say_that_they_are_of_other_weights(bundle: Bundle) -> None:
+    """The usual way with few cases: measure each without it, then train on all."""
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    (bundle.folder / MANIFEST).write_text(json.dumps(manifest | {"training": {"cases": ["19"]}}))
+    measures = [{"cases": ["19"], "values": {"dice": 0.749, "tpr": 0.6}}]
+
+    assert describe(bundle, {"evaluation": [LEAVE_ONE_OUT]}) == 0
+    card = (bundle.folder / MODEL_CARD).read_text()
+    assert "of weights made in the same way without that case, not of this bundle's own" in card
+    assert "| Dice of case | trained without the case | best fixed threshold |" in card
+    assert "this bundle |" not in card
+
+    several = LEAVE_ONE_OUT | {"results": measures + LEAVE_ONE_OUT["results"][1:]}
+    assert describe(bundle, {"evaluation": [several]}) == 0
+    assert (
+        "| 19 | trained without the case | 0.749 | 0.600 |"
+        in (bundle.folder / MODEL_CARD).read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("own_weights", "change", "message"),
+    [
+        (True, {}, "measure each case with weights trained without it"),
+        (False, {"seen_in_training": True}, "was not seen in training"),
+    ],
+)
+def test_leave_one_out_figures_are_not_of_this_bundle(
+    bundle: Bundle,
+    own_weights: bool,
+    change: dict[str, object],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Figures on training cases must not slip in under another name."""
+    digest = bundle.weights_sha256 if own_weights else "0" * 64
+    measured = LEAVE_ONE_OUT | {"weights_sha256": digest} | change
+
+    assert describe(bundle, {"evaluation": [measured]}) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_what_the_files_leave_out_stays(bundle: Bundle) -> None:
     """New figures must not cost the training's own account."""
     describe(bundle, FACTS)
@@ -305,7 +356,13 @@ def test_the_benchmark_gives_figures_to_describe_a_bundle_with(bundle: Bundle) -
             "without_the_smallest": {"reference_lesions": 87.0, "lesion_wise_f1": 0.5},
         }
     }
-    args = Namespace(input_state="raw", weights=bundle.folder, seen=False, reference="three raters")
+    args = Namespace(
+        input_state="raw",
+        weights=bundle.folder,
+        seen=False,
+        left_out=False,
+        reference="three raters",
+    )
 
     facts = figures(results, args)
 
@@ -319,6 +376,11 @@ def test_the_benchmark_gives_figures_to_describe_a_bundle_with(bundle: Bundle) -
     assert [result.values["dice"] for result in thresholds.results] == [0.809, 0.749]
     assert (sizes.results[0].method, larger.results[0].method) == ("of under 3 mm³", "this bundle")
     assert masks.weights_sha256 == bundle.weights_sha256
+
+    args.left_out = True
+    other, *_ = figures(results, args).evaluation
+    assert (other.leave_one_out, other.weights_sha256) == (True, "")
+    assert "--leave-one-out --weights" in other.command
 
 
 def test_the_benchmark_counts_lesions_by_their_size() -> None:
