@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_accuracy --case NAME T1W FLAIR LESIONS [--case ...]
     python -m benchmarks.bench_accuracy ... --figures FILE --unseen --reference "two raters"
-    python -m benchmarks.bench_accuracy ... --figures FILE --leave-one-out --weights OTHER-TRAINING
+    python -m benchmarks.bench_accuracy --case NAME ... --leave-one-out --weights WITHOUT-NAME ...
 
 For a data set with a table use `dlb evaluate`, which measures the same; this tells more of single
 cases: the volume that the report states, what share of the reference's lesions of each size is
@@ -126,13 +126,13 @@ def without_the_smallest(found: Mask, case: ReadyCase) -> dict[str, float]:
 def figures(results: Mapping[str, Mapping[str, Any]], args: argparse.Namespace) -> Facts:
     """The results of all cases as `dlb bundle describe` reads them."""
     state = InputState(args.input_state)
-    weights = " --leave-one-out --weights …" if args.left_out else ""
+    weights = " --leave-one-out --weights …" if args.leave_one_out else ""
     common = {
         "command": f"python -m benchmarks.bench_accuracy --input-state {state}{weights} --case …",
         "seen_in_training": args.seen,
-        "leave_one_out": args.left_out,
+        "leave_one_out": args.leave_one_out,
         # Each case has weights of its own there, and none of them are those described.
-        "weights_sha256": "" if args.left_out else open_bundle(args.weights).weights_sha256,
+        "weights_sha256": "" if args.leave_one_out else open_bundle(args.weights).weights_sha256,
     }
     masks = [
         Result(cases=(case,), method=method, values=_numbers(result[key]))
@@ -220,7 +220,7 @@ def _arguments() -> argparse.Namespace:
         "--case", nargs=4, action="append", required=True, metavar=("NAME", "T1W", "FLAIR", "MASK")
     )
     parser.add_argument("--input-state", choices=list(InputState), default="raw")
-    parser.add_argument("--weights", type=Path, default=default_bundle())
+    parser.add_argument("--weights", type=Path, help="bundle (default: the shipped one)")
     group = parser.add_argument_group("figures for the bundle's manifest")
     group.add_argument("--figures", type=Path, metavar="FILE", help="write them here, too")
     group.add_argument("--reference", metavar="TEXT", help="who drew the reference masks")
@@ -229,16 +229,23 @@ def _arguments() -> argparse.Namespace:
     seen.add_argument("--unseen", action="store_true", help="no case was")
     seen.add_argument(
         "--leave-one-out",
-        dest="left_out",
         action="store_true",
         help="--weights left this case out; the bundle to describe, made in the same way, did not",
     )
     args = parser.parse_args()
-    if args.figures and not (args.reference and (args.seen or args.unseen or args.left_out)):
+    if args.figures and not (args.reference and (args.seen or args.unseen or args.leave_one_out)):
         parser.error("--figures: say --reference, and one of --seen, --unseen, --leave-one-out")
-    if args.left_out and len(args.case) > 1:
-        parser.error("--leave-one-out: one case at a time, with the weights that left it out")
+    if args.leave_one_out and (len(args.case) > 1 or not args.weights):
+        parser.error("--leave-one-out: one case at a time, and --weights that left it out")
+    args.weights = args.weights or default_bundle()
+    _refuse_seen(parser, args)
     return args
+
+
+def _refuse_seen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    seen = {name for name, *_ in args.case} & open_bundle(args.weights).manifest.seen_cases
+    if seen and (args.unseen or args.leave_one_out):
+        parser.error(f"these weights were trained on {', '.join(sorted(seen))}")
 
 
 if __name__ == "__main__":

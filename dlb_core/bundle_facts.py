@@ -58,6 +58,12 @@ def _check_left_out(bundle: Bundle, measured: Measured) -> None:
             f"'{measured.title}': leave_one_out says that the figures are of other weights, yet "
             "they are of this bundle's: measure each case with weights trained without it"
         )
+    if strangers := measured.cases - bundle.manifest.seen_cases:
+        raise BadOption(
+            f"'{measured.title}': the manifest does not name {', '.join(sorted(strangers))} among "
+            "the cases that shaped the weights, so leave_one_out cannot be: measure them with "
+            "this bundle, or name the cases as its data set does"
+        )
 
 
 def _card(bundle: Bundle, manifest: Manifest, new_card: bool) -> str:

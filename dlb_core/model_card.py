@@ -33,6 +33,7 @@ METHOD = "method"
 LEFT_OUT = "trained without the case"
 """Stands for the bundle where each case was measured with weights of a training without it."""
 _PART = re.compile(r"(<!-- dlb: ([a-z-]+) -->\n)(.*?)(<!-- /dlb -->)", re.DOTALL)
+_LEAST_SHARE = 0.005
 _ML = ("reference_ml", "predicted_ml")
 
 
@@ -235,6 +236,11 @@ def _figure(name: str, value: float | None) -> str:
 
 
 def _percent(share: float) -> str:
+    # Nearly all is not all, and next to nothing is something.
+    if 0 < share < _LEAST_SHARE:
+        return "under 1 %"
+    if 1 - _LEAST_SHARE < share < 1:
+        return "over 99 %"
     return f"{100 * share:.0f} %"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 FLOOR_MM3 = 15.0
 PER_SURFACE = 1.0
 """mm3 of change for each mm2 of volume^(2/3)."""
-MODEL_SHA256 = "0f751b50e8a8b91b5c9151872e717c09527cd22f08095752c92cde20ccee1272"
+MODEL_SHA256 = "c2bfa57780e99e1ad88253b3dc2ade06a1e990106b2101dda9b9d0fcaa24714b"
 """The bundle that the repeated scans were segmented with."""
 
 

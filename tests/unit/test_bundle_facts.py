@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import bench_accuracy
 from benchmarks.bench_accuracy import figures, found_by_size, without_the_smallest
 from dlb_core.bundled import default_bundle
 from dlb_core.checkpoints import MANIFEST, MODEL_CARD, Bundle, open_bundle, verify_bundle
@@ -170,8 +171,7 @@ def test_figures_on_a_training_case_cannot_pass_for_unseen(
     bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The manifest knows which cases shaped the weights."""
-    manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    (bundle.folder / MANIFEST).write_text(json.dumps(manifest | {"training": {"cases": ["19"]}}))
+    name_as_trained_on(bundle, "19")
 
     assert describe(bundle, FACTS) == 2
     assert "19 among the cases that shaped the weights" in capsys.readouterr().err
@@ -190,44 +190,79 @@ LEAVE_ONE_OUT = MEASURED | {
 
 def test_leave_one_out_figures_say_that_they_are_of_other_weights(bundle: Bundle) -> None:
     """The usual way with few cases: measure each without it, then train on all."""
-    manifest = json.loads((bundle.folder / MANIFEST).read_text())
-    (bundle.folder / MANIFEST).write_text(json.dumps(manifest | {"training": {"cases": ["19"]}}))
-    measures = [{"cases": ["19"], "values": {"dice": 0.749, "tpr": 0.6}}]
+    name_as_trained_on(bundle, "07", "19")
+    two_measures = [{"cases": ["19"], "values": {"dice": 0.749, "tpr": 0.6}}]
+    several = LEAVE_ONE_OUT | {"results": two_measures + LEAVE_ONE_OUT["results"][1:]}
 
-    assert describe(bundle, {"evaluation": [LEAVE_ONE_OUT]}) == 0
+    assert describe(bundle, {"evaluation": [LEAVE_ONE_OUT | {"weights_sha256": "0" * 64}]}) == 0
     card = (bundle.folder / MODEL_CARD).read_text()
     assert "of weights made in the same way without that case, not of this bundle's own" in card
     assert "| Dice of case | trained without the case | best fixed threshold |" in card
     assert "this bundle |" not in card
 
-    several = LEAVE_ONE_OUT | {"results": measures + LEAVE_ONE_OUT["results"][1:]}
     assert describe(bundle, {"evaluation": [several]}) == 0
-    assert (
-        "| 19 | trained without the case | 0.749 | 0.600 |"
-        in (bundle.folder / MODEL_CARD).read_text()
-    )
+    card = (bundle.folder / MODEL_CARD).read_text()
+    assert "| 19 | trained without the case | 0.749 | 0.600 |" in card
 
 
 @pytest.mark.parametrize(
-    ("own_weights", "change", "message"),
+    ("trained_on", "own_weights", "change", "message"),
     [
-        (True, {}, "measure each case with weights trained without it"),
-        (False, {"seen_in_training": True}, "was not seen in training"),
+        (("07", "19"), True, {}, "measure each case with weights trained without it"),
+        (("07", "19"), False, {"seen_in_training": True}, "was not seen in training"),
+        (("07",), False, {}, "does not name 19 among"),
     ],
 )
 def test_leave_one_out_figures_are_not_of_this_bundle(
     bundle: Bundle,
+    trained_on: tuple[str, ...],
     own_weights: bool,
     change: dict[str, object],
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Figures on training cases must not slip in under another name."""
-    digest = bundle.weights_sha256 if own_weights else "0" * 64
+    name_as_trained_on(bundle, *trained_on)
+    digest = open_bundle(bundle.folder).weights_sha256 if own_weights else "0" * 64
     measured = LEAVE_ONE_OUT | {"weights_sha256": digest} | change
 
     assert describe(bundle, {"evaluation": [measured]}) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--figures f.json --reference R", "one of --seen, --unseen, --leave-one-out"),
+        ("--figures f.json --unseen", "say --reference"),
+        ("--leave-one-out", "--weights that left it out"),
+        ("--leave-one-out --weights BUNDLE --case 07 a b c", "one case at a time"),
+        ("--leave-one-out --weights BUNDLE", "these weights were trained on 19"),
+        ("--unseen --weights BUNDLE", "these weights were trained on 19"),
+    ],
+)
+def test_the_benchmark_refuses_figures_that_nobody_vouches_for(
+    bundle: Bundle,
+    options: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before the first case is segmented."""
+    name_as_trained_on(bundle, "19")
+    given = [str(bundle.folder) if word == "BUNDLE" else word for word in options.split()]
+    monkeypatch.setattr("sys.argv", ["bench_accuracy", "--case", "19", "a", "b", "c", *given])
+
+    with pytest.raises(SystemExit):
+        bench_accuracy.main()
+    assert message in capsys.readouterr().err
+
+
+def name_as_trained_on(bundle: Bundle, *cases: str) -> None:
+    """Enter cases into the bundle's manifest."""
+    manifest = json.loads((bundle.folder / MANIFEST).read_text())
+    trained = manifest | {"training": {"cases": cases}}
+    (bundle.folder / MANIFEST).write_text(json.dumps(trained))
 
 
 def test_what_the_files_leave_out_stays(bundle: Bundle) -> None:
@@ -326,6 +361,21 @@ def test_how_much_is_synthetic_counts_every_run_by_its_samples() -> None:
     assert "20 % of the samples were synthetic images; 60 % held lesions" in text
 
 
+@pytest.mark.parametrize(
+    ("first_steps", "said"),
+    [(999, "over 99 % held"), (0, "50 % held")],
+)
+def test_nearly_all_samples_are_not_all(first_steps: int, said: str) -> None:
+    """A few real lesions among thousands of painted ones are real nevertheless."""
+    runs = [
+        RUN | {"first_stage_steps": first_steps, "samples": {"synthesised": 1}},
+        RUN | {"first_stage_steps": 1, "samples": {"labelled": 0.5, "transplanted": 0.5}},
+    ]
+    training = Training.model_validate_json(json.dumps({"runs": runs}))
+
+    assert said in training_text(training)
+
+
 def test_an_evaluation_gives_figures_to_describe_its_bundle_with(bundle: Bundle) -> None:
     """Numbers that nobody types cannot be typed wrongly; training cases stand by themselves."""
     ours, *others = METHODS
@@ -360,7 +410,7 @@ def test_the_benchmark_gives_figures_to_describe_a_bundle_with(bundle: Bundle) -
         input_state="raw",
         weights=bundle.folder,
         seen=False,
-        left_out=False,
+        leave_one_out=False,
         reference="three raters",
     )
 
@@ -377,7 +427,7 @@ def test_the_benchmark_gives_figures_to_describe_a_bundle_with(bundle: Bundle) -
     assert (sizes.results[0].method, larger.results[0].method) == ("of under 3 mm³", "this bundle")
     assert masks.weights_sha256 == bundle.weights_sha256
 
-    args.left_out = True
+    args.leave_one_out = True
     other, *_ = figures(results, args).evaluation
     assert (other.leave_one_out, other.weights_sha256) == (True, "")
     assert "--leave-one-out --weights" in other.command
