@@ -102,7 +102,7 @@ class TrainingRun(Message):
 
 
 class Training(Message):
-    """How the weights came about: runs one after the other, each starting from the one before."""
+    """How the weights came about: runs in their order, each after one that stands before it."""
 
     runs: Annotated[tuple[TrainingRun, ...], Field(min_length=1)]
     from_nothing: Annotated[
