@@ -238,13 +238,14 @@ def _arguments() -> argparse.Namespace:
     if args.leave_one_out and (len(args.case) > 1 or not args.weights):
         parser.error("--leave-one-out: one case at a time, and --weights that left it out")
     args.weights = args.weights or default_bundle()
-    _refuse_seen(parser, args)
+    if args.unseen or args.leave_one_out:
+        _refuse_seen(parser, args)
     return args
 
 
 def _refuse_seen(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     seen = {name for name, *_ in args.case} & open_bundle(args.weights).manifest.seen_cases
-    if seen and (args.unseen or args.leave_one_out):
+    if seen:
         parser.error(f"these weights were trained on {', '.join(sorted(seen))}")
 
 

@@ -39,20 +39,22 @@ def describe(bundle: Bundle, facts: Facts, *, new_card: bool = False) -> Bundle:
 
 def _check(bundle: Bundle, facts: Facts) -> None:
     for measured in facts.evaluation:
-        if measured.leave_one_out:
-            _check_left_out(bundle, measured)
-            continue
-        if measured.weights_sha256 not in ("", bundle.weights_sha256):
-            raise BadOption(f"'{measured.title}': these figures are of other weights")
-        trained_on = measured.cases & bundle.manifest.seen_cases
-        if trained_on and not measured.seen_in_training:
-            raise BadOption(
-                f"'{measured.title}': the manifest names {', '.join(sorted(trained_on))} among "
-                "the cases that shaped the weights: say so with seen_in_training"
-            )
+        check = _check_leave_one_out if measured.leave_one_out else _check_own
+        check(bundle, measured)
 
 
-def _check_left_out(bundle: Bundle, measured: Measured) -> None:
+def _check_own(bundle: Bundle, measured: Measured) -> None:
+    if measured.weights_sha256 not in ("", bundle.weights_sha256):
+        raise BadOption(f"'{measured.title}': these figures are of other weights")
+    trained_on = measured.cases & bundle.manifest.seen_cases
+    if trained_on and not measured.seen_in_training:
+        raise BadOption(
+            f"'{measured.title}': the manifest names {', '.join(sorted(trained_on))} among "
+            "the cases that shaped the weights: say so with seen_in_training"
+        )
+
+
+def _check_leave_one_out(bundle: Bundle, measured: Measured) -> None:
     if measured.weights_sha256 == bundle.weights_sha256:
         raise BadOption(
             f"'{measured.title}': leave_one_out says that the figures are of other weights, yet "
